@@ -1,0 +1,90 @@
+"""What every dialect is translated to and from: one request shape, one answer shape, one streamed piece.
+
+These are plain frozen dataclasses, not pydantic models, because `import llm_deploy; InferenceExecutor` must stay
+cheap and because one `Chunk` is made per token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["length", "stop", "eos", "content_filter", "tool_calls", "unknown"]
+"""`length`: the token limit; `stop`: a stop string; `eos`: the model ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One generation asked for, in no engine's words.
+
+    Exactly one of `prompt` (raw text) and `messages` (`[{"role", "content"}]`, the chat template is applied by the
+    engine) is set. `None` means "the engine's default".
+
+    Attributes:
+        max_new_tokens: Most tokens to generate.
+        seed: Same seed, same request, same engine: same text.
+        logprobs: Ask for the log-probability of each generated token.
+        extra: Parameters of one engine, passed through under their own names.
+    """
+
+    prompt: str | None = None
+    messages: tuple[dict[str, Any], ...] | None = None
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    logprobs: bool = False
+    return_full_text: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token. `id` and `logprob` (natural logarithm) are `None` where the dialect does not carry them."""
+
+    text: str
+    id: int | None = None
+    logprob: float | None = None
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Tokens of the prompt and of the answer, as the engine counted them; `None` where it did not say."""
+
+    prompt: int | None = None
+    generated: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds on the caller's monotonic clock, from the moment the request was sent."""
+
+    first_token_s: float | None
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer: the new text, and on the last one why it ended and what was counted."""
+
+    text: str
+    token: Token | None = None
+    finish_reason: FinishReason | None = None
+    counts: TokenCounts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A whole answer, whatever engine gave it."""
+
+    text: str
+    finish_reason: FinishReason = "unknown"
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    timings: Timings | None = None
+    tokens: tuple[Token, ...] = ()
+    raw: Any = None

@@ -1,0 +1,1 @@
+"""What the user wants, as one document; nothing secret in it, nothing left to guess about its meaning."""
