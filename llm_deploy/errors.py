@@ -146,7 +146,7 @@ class InferenceRequestError(InferenceError):
 
 
 class NoCapacityError(InferenceError):
-    """No copy of the model is up (scaled to zero, or still loading); nothing was generated, so it may be tried again."""
+    """No copy of the model is up (scaled to zero, still loading); nothing was generated, so it may be tried again."""
 
     exit_code = 22
     http_status = 503

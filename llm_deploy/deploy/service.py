@@ -1,0 +1,68 @@
+"""`DeploymentService`: plan, apply, delete, over a set of resource managers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from llm_deploy.deploy.apply import Applier, Clock, Step, SystemClock
+from llm_deploy.deploy.inventory import Found, Inventory, Managers, take_inventory
+from llm_deploy.deploy.plan import Plan, plan, plan_deletion, short_kind
+from llm_deploy.errors import LeftoverError
+from llm_deploy.resource import Resource
+
+DEFAULT_TIMEOUT_S = 3600.0
+"""An hour: SageMaker's own start-up window ends there."""
+
+
+class ManagerSet(Protocol):
+    """What a target's `ResourceManager` is to the service: one manager a kind, in the order of making."""
+
+    @property
+    def managers(self) -> Managers:
+        """The managers by kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentService:
+    """Makes the cloud agree with a list of resources, and takes it all away again.
+
+    Every method may be called again after an interruption anywhere; the end is the same.
+    """
+
+    resource_manager: ManagerSet
+    clock: Clock = field(default_factory=SystemClock)
+
+    def inventory(self, deployment: str, wanted: Sequence[Resource] = ()) -> Inventory:
+        """What the cloud holds of a deployment, and at the names that it wants."""
+        return take_inventory(deployment, wanted, self.resource_manager.managers)
+
+    def plan(self, deployment: str, wanted: Sequence[Resource]) -> Plan:
+        """What has to change. Reads only. Raises ConflictError where a name is not ours to take."""
+        return plan(wanted, self.inventory(deployment, wanted))
+
+    def plan_deletion(self, deployment: str) -> Plan:
+        """What has to be removed so that nothing of the deployment is left. Reads only."""
+        return plan_deletion(self.inventory(deployment), tuple(self.resource_manager.managers))
+
+    def apply(self, plan: Plan, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
+        """Carry a plan out; the steps come as they happen, and the work is done by reading them."""
+        return Applier(self.resource_manager.managers, self.clock, self.clock.now_s() + timeout_s).run(plan)
+
+    def delete(self, plan: Plan, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
+        """Carry a deletion out and then search again.
+
+        Raises:
+            LeftoverError: The search found something; its message lists it.
+        """
+        yield from self.apply(plan, timeout_s=timeout_s)
+        left = self.left(plan.deployment)
+        if left:
+            names = ", ".join(f"{short_kind(found.kind)} {found.name} ({found.status})" for found in left)
+            raise LeftoverError(f"still there after the deletion: {names}", hint="Run the same command again.")
+
+    def left(self, deployment: str) -> tuple[Found, ...]:
+        """What belongs to a deployment now: the proof of a deletion when empty."""
+        return self.inventory(deployment).ours()

@@ -1,0 +1,120 @@
+"""A named document, and how names follow from content.
+
+A deployment is a list of `Resource`s. Their `kind` is the CloudFormation type name and their `properties` are in
+CloudFormation's casing, which for SageMaker are the boto3 request members as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MODEL = "AWS::SageMaker::Model"
+ENDPOINT_CONFIG = "AWS::SageMaker::EndpointConfig"
+ENDPOINT = "AWS::SageMaker::Endpoint"
+INFERENCE_COMPONENT = "AWS::SageMaker::InferenceComponent"
+SCALABLE_TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+SCALING_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
+ROLE = "AWS::IAM::Role"
+MANAGED_POLICY = "AWS::IAM::ManagedPolicy"
+USER = "AWS::IAM::User"
+ACCESS_KEY = "AWS::IAM::AccessKey"
+
+IMMUTABLE_KINDS = frozenset({MODEL, ENDPOINT_CONFIG})
+"""AWS has no update for these; a changed document is another object under another name."""
+
+TAG_DEPLOYMENT = "llmdeploy:deployment"
+"""The ownership tag: its value is the deployment's name. What does not carry it is not ours."""
+TAG_ENDPOINT_TYPE = "llmdeploy:endpoint-type"
+TAG_DIALECT = "llmdeploy:dialect"
+TAG_MODEL = "llmdeploy:model"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An attribute that only the cloud knows (a generated id): `Ref("Role", "Arn")`. Apply fills it in."""
+
+    resource: str
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One object that a deployment wants to exist.
+
+    Attributes:
+        id: The logical name inside the list, as in a template.
+        kind: CloudFormation type name.
+        name: The physical name, chosen by us.
+        properties: The document without its tags.
+        tags: Tags that the object is to carry.
+        depends_on: Logical ids that must be ready first.
+        purpose: One line for the plan: what this object is for.
+    """
+
+    id: str
+    kind: str
+    name: str
+    properties: Mapping[str, Any]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
+    purpose: str = ""
+
+    @property
+    def immutable(self) -> bool:
+        """Whether a change of the document means another object."""
+        return self.kind in IMMUTABLE_KINDS
+
+
+def content_hash(document: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits that change whenever the document does; tags and names are not to be in it."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=_plain).encode()).hexdigest()[:8]
+
+
+def content_name(base: str, document: Mapping[str, Any]) -> str:
+    """The name of an immutable object: its deployment's name and its content's hash."""
+    return f"{base}-{content_hash(document)}"
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags in the list form of most AWS calls, sorted so that requests are reproducible."""
+    return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
+
+
+def tag_map(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The inverse of `tag_list`."""
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def owner(tags: Mapping[str, str]) -> str | None:
+    """The deployment that these tags claim an object for, or `None`."""
+    return tags.get(TAG_DEPLOYMENT)
+
+
+def in_dependency_order(resources: Sequence[Resource]) -> tuple[Resource, ...]:
+    """Each resource after all that it depends on; otherwise the given order.
+
+    Raises:
+        ValueError: A dependency is missing from the list or runs in a circle.
+    """
+    done: dict[str, Resource] = {}
+    waiting = list(resources)
+    while waiting:
+        ready = [resource for resource in waiting if all(needed in done for needed in resource.depends_on)]
+        if not ready:
+            stuck = ", ".join(resource.id for resource in waiting)
+            raise ValueError(f"dependencies that are missing or circular: {stuck}")
+        done |= {resource.id: resource for resource in ready}
+        waiting = [resource for resource in waiting if resource.id not in done]
+    return tuple(done.values())
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Ref):
+        return {"Ref": [value.resource, value.attribute]}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"not a document value: {type(value).__name__}")
