@@ -1,0 +1,194 @@
+"""Sessions and clients, and the one table that turns botocore's errors into ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from llm_deploy.errors import (
+    AccessDeniedError,
+    CloudError,
+    ConflictError,
+    CredentialsError,
+    LlmDeployError,
+    NotFoundError,
+    QuotaError,
+    SpecError,
+    ThrottledError,
+)
+
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 60
+CONTROL_PLANE_ATTEMPTS = 6
+"""botocore's standard mode: throttling and 5xx are retried with jitter, up to about 20 s in all."""
+
+_CODES: Mapping[str, type[LlmDeployError]] = {
+    "AccessDenied": AccessDeniedError,
+    "AccessDeniedException": AccessDeniedError,
+    "UnauthorizedOperation": AccessDeniedError,
+    "ExpiredToken": CredentialsError,
+    "ExpiredTokenException": CredentialsError,
+    "InvalidClientTokenId": CredentialsError,
+    "UnrecognizedClientException": CredentialsError,
+    "SignatureDoesNotMatch": CredentialsError,
+    "InvalidSignatureException": CredentialsError,
+    "InvalidAccessKeyId": CredentialsError,
+    "NoSuchEntity": NotFoundError,
+    "ResourceNotFound": NotFoundError,
+    "ResourceNotFoundException": NotFoundError,
+    "ObjectNotFoundException": NotFoundError,
+    "ResourceInUse": ConflictError,
+    "EntityAlreadyExists": ConflictError,
+    "DeleteConflict": ConflictError,
+    "ResourceLimitExceeded": QuotaError,
+    "LimitExceeded": QuotaError,
+    "LimitExceededException": QuotaError,
+    "Throttling": ThrottledError,
+    "ThrottlingException": ThrottledError,
+    "TooManyRequestsException": ThrottledError,
+}
+"""By error code. Source: the service models of SageMaker, IAM, STS and Application Auto Scaling, and AWS's common errors."""
+
+_TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
+    (re.compile(r"^Could not find "), NotFoundError),
+    (re.compile(r"^Cannot create already existing "), ConflictError),
+    (re.compile(r"^Cannot update in-progress "), ConflictError),
+    (re.compile(r"while it is in state "), ConflictError),
+    (re.compile(r"service limit '"), QuotaError),
+)
+"""SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart."""
+
+_HINTS: Mapping[type[LlmDeployError], str] = {
+    AccessDeniedError: "Ask for the permission that is named, or use the deploy identity of `llmdeploy create-roles`.",
+    CredentialsError: "Renew them: `aws sso login`, a new session, or the keys in .env. "
+    "`--target local` needs no credentials.",
+    QuotaError: "Ask for an increase in the Service Quotas console, or choose another instance type or region.",
+    ThrottledError: "Wait a minute and run the same command again; it goes on where it stopped.",
+}
+
+NO_CREDENTIALS_HINT = (
+    "Sign in (`aws sso login` or `aws configure`), set AWS_PROFILE, or put AWS_ACCESS_KEY and AWS_SECRET_KEY "
+    "into .env. `--target local` needs no AWS account."
+)
+
+_LIBRARY_ERRORS: tuple[tuple[frozenset[str], type[LlmDeployError], str], ...] = (
+    (frozenset({"NoCredentialsError", "PartialCredentialsError"}), CredentialsError, NO_CREDENTIALS_HINT),
+    (
+        frozenset({"CredentialRetrievalError", "SSOError", "TokenRetrievalError"}),
+        CredentialsError,
+        _HINTS[CredentialsError],
+    ),
+    (frozenset({"ProfileNotFound", "InvalidConfigError"}), SpecError, "Check AWS_PROFILE and ~/.aws/config."),
+    (frozenset({"NoRegionError", "InvalidRegionError"}), SpecError, "Set AWS_REGION, for example eu-central-1."),
+    (
+        frozenset({"ParamValidationError"}),
+        SpecError,
+        "This should have been found before anything was sent; please report it with your spec.",
+    ),
+    (
+        frozenset({"HTTPClientError", "ConnectionError"}),
+        CloudError,
+        "Check the network and AWS_REGION; for the local cloud `llmdeploy local status`.",
+    ),
+)
+"""By class name of botocore.exceptions (by name, so that this table costs no import); the first match wins."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Who talks to which cloud, and its clients, made once each.
+
+    Attributes:
+        endpoint_url: Where every service is, for clouds that are not AWS; `None`: AWS's own addresses.
+        access_key, secret_key, token: Explicit credentials; without them botocore's chain is asked
+            (environment, profile, SSO, instance role).
+    """
+
+    region: str
+    profile: str | None = None
+    endpoint_url: str | None = None
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
+        """The boto3 client of a service, with our time-outs and retries.
+
+        Raises:
+            SpecError: The region or the profile does not exist.
+        """
+        if service not in self._clients:
+            with aws_errors(f"open {service} in {self.region}"):
+                self._clients[service] = self._new_client(service)
+        return self._clients[service]
+
+    def boto(self) -> Any:  # noqa: ANN401 - boto3 ships no types
+        """A `boto3.Session` with these credentials, for code that brings its own configuration."""
+        if "boto" not in self._clients:
+            import boto3  # noqa: PLC0415 - 150 ms that a command without AWS calls need not pay
+
+            self._clients["boto"] = boto3.Session(
+                region_name=self.region,
+                profile_name=self.profile,
+                aws_access_key_id=self.access_key,
+                aws_secret_access_key=self.secret_key,
+                aws_session_token=self.token,
+            )
+        return self._clients["boto"]
+
+    def _new_client(self, service: str) -> Any:  # noqa: ANN401 - as `client`
+        from botocore.config import Config  # noqa: PLC0415 - as above
+
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": CONTROL_PLANE_ATTEMPTS},
+            user_agent_extra="llm-deploy",
+        )
+        return self.boto().client(service, config=config, endpoint_url=self.endpoint_url)
+
+
+@contextmanager
+def aws_errors(action: str) -> Iterator[None]:
+    """Translate what botocore raises inside into our error tree; `action` says what was tried ("create model x")."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only code that calls AWS comes here
+
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise translate(error, action) from error
+
+
+def translate(error: Exception, action: str) -> LlmDeployError:
+    """Our error for one of botocore's. Pure; unknown ones become `CloudError` with the cloud's own words."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - as above
+
+    if isinstance(error, ClientError):
+        return _from_answer(error.response, action)
+    return _from_library(error, action)
+
+
+def error_text(error: Exception) -> str:
+    """The cloud's own message of a botocore error."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Message") or error)
+
+
+def _from_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
+    details = response.get("Error", {})
+    code, text = str(details.get("Code", "")), str(details.get("Message", ""))
+    by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)
+    kind = _CODES.get(code) or by_text or CloudError
+    return kind(f"cannot {action}: {text or code} ({code})", hint=_HINTS.get(kind))
+
+
+def _from_library(error: Exception, action: str) -> LlmDeployError:
+    lineage = {parent.__name__ for parent in type(error).__mro__}
+    for names, kind, hint in _LIBRARY_ERRORS:
+        if lineage & names:
+            return kind(f"cannot {action}: {error}", hint=hint)
+    return CloudError(f"cannot {action}: {error}")
