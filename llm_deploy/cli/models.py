@@ -1,0 +1,100 @@
+"""`llmdeploy models`: fetch, list, check and remove the models of the local cloud."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Models that run on this machine.")
+
+Name = Annotated[str, typer.Argument(help="Name of a known model, such as smollm2.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+@app.command("pull")
+def pull(name: Name = "smollm2") -> None:
+    """Fetch a model and check its hash; nothing to do when it is there."""
+    from llm_deploy.serving import models
+
+    with _progress_bar(name) as progress:
+        path = models.pull(name, progress=progress)
+    typer.echo(str(path))
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the known models and whether they are in the cache."""
+    from llm_deploy.serving import models
+
+    rows = [
+        {
+            "name": model.name,
+            "title": model.title,
+            "licence": model.licence,
+            "bytes": model.file_bytes,
+            "path": str(path) if (path := models.find(model.name)) else None,
+            "note": model.note,
+        }
+        for model in models.known_models().values()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        where = row["path"] or "not fetched"
+        typer.echo(f"{row['name']}  {row['title']}, {model_size(int(str(row['bytes'])))}, {row['licence']}  {where}")
+
+
+@app.command("path")
+def path(name: Name = "smollm2") -> None:
+    """Print where a model's file is; an error when it has not been fetched."""
+    from llm_deploy.errors import NotFoundError
+    from llm_deploy.serving import models
+
+    found = models.find(name)
+    if found is None:
+        raise NotFoundError(f"Model {name} is not in the cache.", hint=f"Run: llmdeploy models pull {name}")
+    typer.echo(str(found))
+
+
+@app.command("remove")
+def remove(name: Name = "smollm2") -> None:
+    """Delete a model from the cache; no error when it is not there."""
+    from llm_deploy.serving import models
+
+    typer.echo(f"Removed {name}." if models.remove(name) else f"{name} was not in the cache.")
+
+
+@app.command("verify")
+def verify(name: Name = "smollm2") -> None:
+    """Compute a model's hash again and compare it with the known one."""
+    from llm_deploy.serving import models
+
+    with _progress_bar(name) as progress:
+        found = models.verify(name, progress=progress)
+    typer.echo(f"{found}: as expected (sha256 {models.known(name).file_sha256}).")
+
+
+def model_size(size_bytes: int) -> str:
+    """Format a size for people, in MB of 10^6 bytes."""
+    return f"{size_bytes / 1e6:.0f} MB"
+
+
+@contextmanager
+def _progress_bar(name: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """Show a bar on a terminal's standard error; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(name)
+        yield lambda phase, done, total: bars.update(task, description=f"{name}: {phase}", completed=done, total=total)
