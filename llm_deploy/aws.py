@@ -50,7 +50,7 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
     "ThrottlingException": ThrottledError,
     "TooManyRequestsException": ThrottledError,
 }
-"""By error code. Source: the service models of SageMaker, IAM, STS and Application Auto Scaling, and AWS's common errors."""
+"""By error code. Source: the service models of SageMaker, IAM, STS, Application Auto Scaling; AWS's common errors."""
 
 _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Could not find "), NotFoundError),

@@ -53,6 +53,7 @@ class Resource:
         tags: Tags that the object is to carry.
         depends_on: Logical ids that must be ready first.
         purpose: One line for the plan: what this object is for.
+        write_only: Dotted paths that are sent but never compared: AWS does not return them, or autoscaling owns them.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Resource:
     tags: Mapping[str, str] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
     purpose: str = ""
+    write_only: frozenset[str] = frozenset()
 
     @property
     def immutable(self) -> bool:

@@ -110,6 +110,7 @@ class DeploymentSpec(Document):
     model: HubModel | S3Model
     endpoint_type: EndpointType = EndpointType.INFERENCE_COMPONENT_BASED
     inference_component_name: str | None = None
+    endpoint_config_name: str | None = None
     instance: Instance = Instance()
     resources: Resources = Resources()
     limits: Limits = Limits()
@@ -127,6 +128,12 @@ class DeploymentSpec(Document):
     variant_name: str = "AllTraffic"
     tags: Annotated[dict[str, str], Field(default_factory=dict)]
     description: str | None = None
+
+    @property
+    def endpoint_config_base(self) -> str:
+        """What endpoint config names begin with; always the deployment's name, so that lists find them."""
+        chosen = self.endpoint_config_name or self.name
+        return chosen if chosen.startswith(self.name) else f"{self.name}-{chosen}"
 
 
 class Place(Document):

@@ -116,7 +116,8 @@ def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
 
 def compare(resource: Resource, found: Found) -> tuple[Difference, ...]:
     """The wanted properties and tags that differ. What AWS adds by itself (defaults, `aws:` tags) is no difference."""
-    differences = list(_differences("", resource.properties, found.properties))
+    everything = _differences("", resource.properties, found.properties)
+    differences = [difference for difference in everything if difference.path not in resource.write_only]
     for key, value in resource.tags.items():
         if found.tags.get(key) != value:
             differences.append(Difference(f"Tags.{key}", found.tags.get(key), value))

@@ -1,0 +1,166 @@
+"""Managers for Application Auto Scaling: what may scale, and by which rule.
+
+Neither survives usefully without the endpoint or component it hangs on, and AWS does not remove them with it; so
+ownership follows the name of that thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from llm_deploy.aws import Session, aws_errors
+from llm_deploy.deploy.inventory import Found
+from llm_deploy.errors import NotFoundError
+from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, Resource
+from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
+
+NAMESPACE = "sagemaker"
+GONE = ""
+"""In place of an owner: the endpoint or component of a target does not exist any more."""
+DIMENSIONS = {
+    "inference-component": "sagemaker:inference-component:DesiredCopyCount",
+    "endpoint": "sagemaker:variant:DesiredInstanceCount",
+}
+
+Document = Mapping[str, Any]
+
+
+def _dimension(resource_id: str) -> str:
+    return DIMENSIONS[resource_id.partition("/")[0]]
+
+
+@dataclass(frozen=True)
+class AutoscalingManager:
+    """What both kinds share: finding out which resource ids belong to a deployment."""
+
+    session: Session
+
+    @property
+    def autoscaling(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
+        """The Application Auto Scaling client."""
+        return self.session.client("application-autoscaling")
+
+    def targets_of(self, deployment: str) -> Iterator[Document]:
+        """The scalable targets that hang on a deployment's endpoint or components, or on ones of its name now gone."""
+        components = {found.name for found in InferenceComponentManager(self.session).owned(deployment)} | {deployment}
+        with aws_errors("list scalable targets"):
+            pages = self.autoscaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace=NAMESPACE)
+            targets = [target for page in pages for target in page["ScalableTargets"]]
+        for target in targets:
+            what, _, rest = target["ResourceId"].partition("/")
+            name = rest.split("/")[0]
+            mine = name == deployment if what == "endpoint" else name in components
+            if mine and self.hangs_on(target["ResourceId"]) in {deployment, GONE}:
+                yield target
+
+    def hangs_on(self, resource_id: str) -> str | None:
+        """The deployment that owns the endpoint or component of a resource id; `GONE` when there is no such thing."""
+        what, _, rest = resource_id.partition("/")
+        manager = EndpointManager if what == "endpoint" else InferenceComponentManager
+        found = manager(self.session).find(rest.split("/")[0])
+        return found.owned_by if found else GONE
+
+
+@dataclass(frozen=True)
+class ScalableTargetManager(AutoscalingManager):
+    """Scalable targets, named by their resource id."""
+
+    kind: ClassVar[str] = SCALABLE_TARGET
+
+    def find(self, name: str) -> Found | None:
+        """The target registered for a resource id."""
+        with aws_errors(f"describe scalable target '{name}'"):
+            answer = self.autoscaling.describe_scalable_targets(
+                ServiceNamespace=NAMESPACE, ResourceIds=[name], ScalableDimension=_dimension(name)
+            )
+        targets = answer["ScalableTargets"]
+        return self._found(targets[0], self.hangs_on(name)) if targets else None
+
+    def owned(self, deployment: str) -> Sequence[Found]:
+        """Targets on the deployment's endpoint and components."""
+        return tuple(self._found(target, deployment) for target in self.targets_of(deployment))
+
+    def create(self, resource: Resource) -> None:
+        """Register it; registering twice changes the bounds."""
+        with aws_errors(f"register scalable target '{resource.name}'"):
+            self.autoscaling.register_scalable_target(**resource.properties)
+
+    def update(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - registering again is the update
+        """Change the bounds."""
+        self.create(resource)
+
+    def delete(self, found: Found) -> None:
+        """Deregister it, and with it every policy on it."""
+        request = {key: found.properties[key] for key in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
+        try:
+            with aws_errors(f"deregister scalable target '{found.name}'"):
+                self.autoscaling.deregister_scalable_target(**request)
+        except NotFoundError:
+            return
+
+    def _found(self, target: Document, deployment: str | None) -> Found:
+        return Found(
+            SCALABLE_TARGET,
+            target["ResourceId"],
+            properties=target,
+            attributes={"Arn": target.get("ScalableTargetARN")},
+            created_at=target.get("CreationTime"),
+            owned_by=deployment,
+        )
+
+
+@dataclass(frozen=True)
+class ScalingPolicyManager(AutoscalingManager):
+    """Scaling policies, named `<resource id>|<policy name>` because policy names are unique per target only."""
+
+    kind: ClassVar[str] = SCALING_POLICY
+
+    def find(self, name: str) -> Found | None:
+        """The policy of this name on this target."""
+        resource_id, _, policy = name.partition("|")
+        found = [item for item in self._policies(resource_id) if item["PolicyName"] == policy]
+        return self._found(found[0], self.hangs_on(resource_id)) if found else None
+
+    def owned(self, deployment: str) -> Sequence[Found]:
+        """Every policy on the deployment's targets, whoever put it there: it dies with its target."""
+        resource_ids = [target["ResourceId"] for target in self.targets_of(deployment)]
+        return tuple(
+            self._found(policy, deployment) for resource_id in resource_ids for policy in self._policies(resource_id)
+        )
+
+    def create(self, resource: Resource) -> None:
+        """Put it; putting twice replaces it. AWS makes the two alarms of a target-tracking policy itself."""
+        with aws_errors(f"put scaling policy '{resource.name}'"):
+            self.autoscaling.put_scaling_policy(**resource.properties)
+
+    def update(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - putting again is the update
+        """Replace the policy's configuration."""
+        self.create(resource)
+
+    def delete(self, found: Found) -> None:
+        """Delete it, and with it the alarms that AWS made for it."""
+        members = ("PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension")
+        try:
+            with aws_errors(f"delete scaling policy '{found.name}'"):
+                self.autoscaling.delete_scaling_policy(**{key: found.properties[key] for key in members})
+        except NotFoundError:
+            return
+
+    def _policies(self, resource_id: str) -> Iterator[Document]:
+        with aws_errors(f"list scaling policies of '{resource_id}'"):
+            pages = self.autoscaling.get_paginator("describe_scaling_policies").paginate(
+                ServiceNamespace=NAMESPACE, ResourceId=resource_id, ScalableDimension=_dimension(resource_id)
+            )
+            yield from [policy for page in pages for policy in page["ScalingPolicies"]]
+
+    def _found(self, policy: Document, deployment: str | None) -> Found:
+        return Found(
+            SCALING_POLICY,
+            f"{policy['ResourceId']}|{policy['PolicyName']}",
+            properties=policy,
+            attributes={"Arn": policy["PolicyARN"], "Alarms": [alarm["AlarmName"] for alarm in policy["Alarms"]]},
+            created_at=policy.get("CreationTime"),
+            owned_by=deployment,
+        )
