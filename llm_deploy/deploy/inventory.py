@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from llm_deploy.resource import Resource
 
@@ -55,7 +55,7 @@ class KindManager(Protocol):
     `create`, `update` and `delete` start the work and return at once; `find` is asked until the object has settled.
     """
 
-    kind: str
+    kind: ClassVar[str]
 
     def find(self, name: str) -> Found | None:
         """The object of this name, or `None`."""

@@ -1,0 +1,48 @@
+"""The managers of every kind that this target makes, in the order in which it makes them."""
+
+from __future__ import annotations
+
+from llm_deploy.aws import Session
+from llm_deploy.deploy.inventory import KindManager, Managers
+from llm_deploy.spec import Place
+from llm_deploy.targets.sagemaker.autoscaling import ScalableTargetManager, ScalingPolicyManager
+from llm_deploy.targets.sagemaker.hosting import (
+    EndpointConfigManager,
+    EndpointManager,
+    InferenceComponentManager,
+    ModelManager,
+)
+from llm_deploy.targets.sagemaker.identities import (
+    AccessKeyManager,
+    ManagedPolicyManager,
+    RoleManager,
+    SecretSink,
+    UserManager,
+)
+
+
+def hosting_managers(session: Session) -> Managers:
+    """The kinds of an endpoint's deployment; deletion goes backwards: policies, targets, components, endpoint, ..."""
+    return _by_kind(
+        ModelManager(session),
+        EndpointConfigManager(session),
+        EndpointManager(session),
+        InferenceComponentManager(session),
+        ScalableTargetManager(session),
+        ScalingPolicyManager(session),
+    )
+
+
+def identity_managers(session: Session, place: Place, sink: SecretSink) -> Managers:
+    """The kinds of `create-roles`. `sink` takes a new access key's id and secret."""
+    account_arn = f"arn:{place.partition}:iam::{place.account}"
+    return _by_kind(
+        RoleManager(session),
+        ManagedPolicyManager(session, account_arn),
+        UserManager(session),
+        AccessKeyManager(session, sink),
+    )
+
+
+def _by_kind(*managers: KindManager) -> Managers:
+    return {manager.kind: manager for manager in managers}
