@@ -1,0 +1,131 @@
+"""`llmdeploy`: the table of commands, loaded one by one, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from llm_deploy.errors import LlmDeployError
+
+INTERRUPTED_EXIT_CODE = 130
+
+
+class Entry(NamedTuple):
+    """Where a command is, and the line that `--help` shows for it without importing it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "create-roles": Entry("roles", "create_roles", "Make the execution role and the narrow deploy identity."),
+    "delete-roles": Entry("roles", "delete_roles", "Remove what create-roles made."),
+    "deploy-endpoint": Entry("deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env."),
+    "delete-endpoint": Entry("delete", "delete_endpoint", "Remove everything of a deployment, and prove it."),
+    "list": Entry("overview", "list_deployments", "List the deployments of this account and region."),
+    "status": Entry("overview", "status", "Show state, copies, price and notes of a deployment."),
+    "describe": Entry("overview", "describe", "Print the full documents of a deployment as the cloud holds them."),
+    "logs": Entry("logs", "logs", "Read the containers' logs."),
+    "invoke": Entry("invoke", "invoke", "Send one prompt to a deployment."),
+    "chat": Entry("invoke", "chat", "Talk to a deployment, streaming."),
+    "config": Entry("config", "app", "Show, check and explain specs and settings."),
+    "local": Entry("local", "app", "Run the local cloud: all of this without an AWS account."),
+    "models": Entry("models", "app", "Fetch and manage the models that run on this machine."),
+    "serve": Entry("serve", "serve", "Serve a model on this machine over HTTP."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands' names and summaries, and imports a command when it is called."""
+
+    def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002 - the signature is click's
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: object, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - click's types are private to typer
+        """Import the command's module and build it."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        loaded = getattr(import_module(f"llm_deploy.cli.{entry.module}"), entry.attribute)
+        if isinstance(loaded, typer.Typer):
+            command = get_command(loaded)
+        else:
+            single = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+            single.command(cmd_name, short_help=entry.summary)(loaded)
+            command = get_command(single)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: object, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as above
+        """The list in `--help`, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+app = typer.Typer(
+    name="llmdeploy",
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is done, on standard error."),
+) -> None:
+    """From an open LLM's id to an endpoint that other services call, on AWS SageMaker or on a local cloud.
+
+    \b
+    llmdeploy deploy-endpoint configs/smollm2.yaml --target local
+    llmdeploy invoke smollm2 "The capital of France is" --target local --stream
+    llmdeploy delete-endpoint smollm2 --target local
+    """  # noqa: D301 - \b keeps click from joining the lines
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"llmdeploy {installed('llm-deploy')}")
+        raise typer.Exit
+    if verbose:
+        from llm_deploy.telemetry import set_up_logging
+
+        set_up_logging("debug")
+
+
+def run() -> None:
+    """The entry point of the `llmdeploy` script."""
+    try:
+        app(prog_name="llmdeploy")
+    except LlmDeployError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; running the same command again goes on from here", err=True)
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    except BrokenPipeError:
+        # The reader of our output (head, less) is gone; nothing is left to say, not even at the interpreter's exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def show_error(error: LlmDeployError) -> None:
+    """Write what happened and what to do about it to standard error."""
+    typer.secho(f"error: {error.message}", fg="red", err=True)
+    if error.hint:
+        typer.echo(f"  {error.hint}", err=True)
+
+
+if __name__ == "__main__":
+    run()
