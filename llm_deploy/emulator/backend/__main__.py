@@ -1,0 +1,84 @@
+"""The backend's process: MiniStack on a socket it was handed, with state that survives SIGKILL.
+
+Started by `llm_deploy.emulator.backend.process` with an environment of its own; not meant to be run by hand. Nothing
+of MiniStack is imported by any other process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import os
+import socket
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from llm_deploy.emulator.backend import lifeline
+from llm_deploy.emulator.backend.bootstrap import prepare_account
+from llm_deploy.emulator.backend.durable import Durable, StateSaver, forget_temporary_files
+
+KEEP_ALIVE_S = 3600
+"""Longer than the proxy keeps an idle connection, so that it never sends into a closing one."""
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    lifeline.hold()
+    arguments = _arguments()
+    sys.path.insert(0, str(arguments.path))
+    asyncio.run(_serve(arguments.fd))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m llm_deploy.emulator.backend")
+    parser.add_argument("--path", type=Path, required=True, help="folder that holds the unpacked package")
+    parser.add_argument("--fd", type=int, required=True, help="listening socket")
+    return parser.parse_args()
+
+
+async def _serve(fd: int) -> None:
+    import uvicorn  # noqa: PLC0415 - after the lifeline: importing takes a moment
+
+    forget_temporary_files(Path(os.environ["STATE_DIR"]))
+    ministack = importlib.import_module("ministack.app")
+    # Its ASGI lifespan would also start schedulers, brokers and a Docker sweep; of all that only the state is wanted.
+    ministack._load_persisted_state()  # noqa: SLF001 - no public way; the package is pinned by hash
+    _end_interrupted_stacks()
+    saver = StateSaver(ministack, importlib.import_module("ministack.core.persistence"))
+    app = Durable(ministack.app, saver, stacks_in_progress=_stacks_in_progress)
+    await prepare_account(app)
+    config = uvicorn.Config(
+        app, lifespan="off", http="httptools", log_level="warning", access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S, server_header=False, date_header=False,
+    )  # fmt: skip
+    # Not `fd=`: uvicorn would take it for a unix socket, leave Nagle's algorithm on, and every answer would take 40 ms.
+    await uvicorn.Server(config).serve(sockets=[socket.socket(fileno=fd)])
+    saver.save()
+
+
+def _cloudformation() -> ModuleType | None:
+    return sys.modules.get("ministack.services.cloudformation")
+
+
+def _stacks_in_progress() -> bool:
+    module = _cloudformation()
+    return module is not None and any(_in_progress(stack) for stack in module._stacks._data.values())  # noqa: SLF001 - as above
+
+
+def _in_progress(stack: dict[str, str]) -> bool:
+    return stack.get("StackStatus", "").endswith("_IN_PROGRESS")
+
+
+def _end_interrupted_stacks() -> None:
+    """What was being made when the process died will not go on: say so, so that the stack can be deleted."""
+    module = _cloudformation()
+    for stack in [] if module is None else module._stacks._data.values():  # noqa: SLF001 - as above
+        if _in_progress(stack):
+            stack["StackStatus"] = stack["StackStatus"].removesuffix("_IN_PROGRESS") + "_FAILED"
+            stack["StackStatusReason"] = "The local cloud was stopped in the middle."
+
+
+if __name__ == "__main__":
+    main()

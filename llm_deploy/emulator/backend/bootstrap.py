@@ -1,0 +1,76 @@
+"""The account as an administrator would have prepared it: one role that SageMaker's containers run under."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from llm_deploy.emulator.backend.durable import App, Message
+from llm_deploy.emulator.backend.services import EXECUTION_ROLE_NAME
+
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+}
+LOCAL_AUTHORIZATION = (
+    b"AWS4-HMAC-SHA256 Credential=LOCALCLOUD/20260101/us-east-1/%s/aws4_request, SignedHeaders=host, Signature=0"
+)
+"""The cloud's own calls: the backend reads the service from the scope and, without enforcement, nothing else."""
+
+_CREATED, _EXISTS = 200, 409
+
+
+async def prepare_account(app: App) -> None:
+    """Make the execution role unless it exists.
+
+    Raises:
+        RuntimeError: The backend refused; it would be of no use to anybody.
+    """
+    status, answer = await _iam(
+        app,
+        {
+            "Action": "CreateRole",
+            "RoleName": EXECUTION_ROLE_NAME,
+            "AssumeRolePolicyDocument": json.dumps(_TRUST),
+            "Description": "What the containers of the local cloud run under; made when the cloud starts.",
+        },
+    )
+    if status not in {_CREATED, _EXISTS}:
+        raise RuntimeError(f"the backend refused to make {EXECUTION_ROLE_NAME}: {status} {answer[:500]!r}")
+
+
+async def _iam(app: App, form: Mapping[str, str]) -> tuple[int, bytes]:
+    """One IAM call without a network: the application is called as a server would call it."""
+    body = urlencode({"Version": "2010-05-08", **form}).encode()
+    requests: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    status, answer = 0, b""
+
+    async def receive() -> Message:
+        return requests.pop() if requests else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        nonlocal status, answer
+        status = message.get("status", status)
+        answer += message.get("body", b"")
+
+    await app(_scope(len(body)), receive, send)
+    return status, answer
+
+
+def _scope(content_length: int) -> dict[str, object]:
+    credential = (
+        b"AWS4-HMAC-SHA256 Credential=LOCAL/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0"
+    )
+    headers = [
+        (b"host", b"127.0.0.1"),
+        (b"authorization", LOCAL_AUTHORIZATION % b"iam"),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+        (b"content-length", str(content_length).encode()),
+    ]
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/", "raw_path": b"/", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 0),
+    }  # fmt: skip

@@ -1,0 +1,133 @@
+"""What SageMaker asks other services before it makes a model: does the role exist and trust us, is there data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+from xml.etree.ElementTree import Element
+
+import httpcore
+
+from llm_deploy.emulator.backend.bootstrap import LOCAL_AUTHORIZATION
+from llm_deploy.emulator.backend.process import BackendProcess
+
+TIMEOUT_S = 10.0
+_OK, _NOT_FOUND = 200, 404
+
+
+class BackendError(Exception):
+    """The backend did not answer, or not in a way that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """An IAM role, as far as SageMaker cares.
+
+    Attributes:
+        trusted_services: Service principals that may assume it, for example `sagemaker.amazonaws.com`.
+    """
+
+    arn: str
+    trusted_services: frozenset[str]
+
+
+class BackendLookups:
+    """Questions to the backend's child. Each call is one request on a fresh or pooled loopback connection."""
+
+    def __init__(self, process: BackendProcess) -> None:
+        self._process = process
+        self._pool = httpcore.AsyncConnectionPool(max_connections=8, keepalive_expiry=60.0)
+
+    async def role_lookup(self, arn: str) -> Role | None:
+        """The role of this ARN, or `None` when there is none (or the ARN names another account or no role).
+
+        Raises:
+            BackendError: The backend does not answer.
+        """
+        name = arn.rpartition("/")[2]
+        if ":role/" not in arn:
+            return None
+        form = urlencode({"Version": "2010-05-08", "Action": "GetRole", "RoleName": name}).encode()
+        status, body = await self._ask("POST", "/", form, service=b"iam")
+        if status == _NOT_FOUND:
+            return None
+        role = _parse(body, status)
+        if _text(role, "Arn") != arn:
+            return None
+        return Role(arn, _trusted_services(unquote(_text(role, "AssumeRolePolicyDocument"))))
+
+    async def s3_has_objects(self, bucket: str, prefix: str) -> bool:
+        """Whether any object's key in the bucket starts with the prefix; `False` when there is no such bucket.
+
+        Raises:
+            BackendError: The backend does not answer.
+        """
+        query = urlencode({"list-type": "2", "max-keys": "1", "prefix": prefix})
+        status, body = await self._ask("GET", f"/{quote(bucket)}?{query}", b"", service=b"s3")
+        return status != _NOT_FOUND and int(_text(_parse(body, status), "KeyCount") or 0) > 0
+
+    async def aclose(self) -> None:
+        """Close the idle connections."""
+        await self._pool.aclose()
+
+    async def _ask(self, method: str, target: str, body: bytes, *, service: bytes) -> tuple[int, bytes]:
+        if self._process.failure is not None:
+            raise BackendError(self._process.failure)
+        host, port = self._process.address
+        headers = [
+            (b"host", b"127.0.0.1"),
+            (b"authorization", LOCAL_AUTHORIZATION % service),
+            (b"content-length", str(len(body)).encode()),
+            (b"content-type", b"application/x-www-form-urlencoded"),
+        ]
+        url = httpcore.URL(scheme=b"http", host=host.encode(), port=port, target=target.encode())
+        timeouts = {"connect": TIMEOUT_S, "read": TIMEOUT_S, "write": TIMEOUT_S, "pool": TIMEOUT_S}
+        try:
+            response = await self._pool.request(
+                method, url, headers=headers, content=body, extensions={"timeout": timeouts}
+            )
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+            raise BackendError(f"the backend does not answer: {error!r}") from error
+        return response.status, response.content
+
+
+def _parse(body: bytes, status: int) -> Element:
+    from defusedxml.ElementTree import ParseError, fromstring  # noqa: PLC0415 - not at the cloud's start
+
+    try:
+        document: Element = fromstring(body)
+    except ParseError as error:
+        raise BackendError(f"the backend's answer (status {status}) is no XML") from error
+    if status != _OK:
+        raise BackendError(f"the backend answers {status}: {_text(document, 'Message')}")
+    return document
+
+
+def _text(document: Element, tag: str) -> str:
+    """Text of the first element of this name, whatever its namespace."""
+    for element in document.iter():
+        if element.tag.rpartition("}")[2] == tag:
+            return element.text or ""
+    return ""
+
+
+def _trusted_services(document: str) -> frozenset[str]:
+    try:
+        statements = _as_list(json.loads(document).get("Statement", []))
+    except (ValueError, AttributeError):
+        return frozenset()  # the backend stores any text; what cannot be read trusts nobody
+    return frozenset(name for statement in statements for name in _services_of(statement))
+
+
+def _services_of(statement: dict[str, Any]) -> list[str]:
+    principal = statement.get("Principal", {})
+    allows = statement.get("Effect") == "Allow" and "sts:AssumeRole" in _as_list(statement.get("Action", []))
+    if not allows or not isinstance(principal, dict):
+        return []
+    return [str(name) for name in _as_list(principal.get("Service", []))]
+
+
+def _as_list(value: Any) -> list[Any]:  # noqa: ANN401 - a policy may hold one or many everywhere
+    return value if isinstance(value, list) else [value]

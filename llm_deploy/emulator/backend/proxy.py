@@ -1,0 +1,100 @@
+"""A streaming reverse proxy: requests go to the backend's child byte for byte, bodies are never held whole here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import httpcore
+
+from llm_deploy.emulator.backend.durable import Message, Receive, Scope, Send
+from llm_deploy.emulator.backend.process import BackendProcess
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 120.0
+MAX_CONNECTIONS = 64
+IDLE_S = 60.0
+"""Well below the child's keep-alive: a connection taken from the pool is never one that the child is closing."""
+
+_HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection", b"expect"})
+"""They concern one connection (RFC 9110, 7.6.1); `expect` has been answered by the server in front of us."""
+
+
+class BackendProxy:
+    """ASGI application that answers with what the child answers.
+
+    Args:
+        process: Where the child listens, and whether it has been given up.
+    """
+
+    def __init__(self, process: BackendProcess) -> None:
+        self._process = process
+        self._pool = httpcore.AsyncConnectionPool(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one HTTP request on; a backend that cannot be reached is 503 with the reason."""
+        if self._process.failure is not None:
+            await _unavailable(send, self._process.failure)
+            return
+        request = _request(scope, receive, self._process.address)
+        try:
+            response = await self._pool.handle_async_request(request)
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+            await _unavailable(send, f"the backend does not answer: {error!r}")
+            return
+        await _pass_back(response, send)
+
+    async def aclose(self) -> None:
+        """Close the idle connections."""
+        await self._pool.aclose()
+
+
+def _request(scope: Scope, receive: Receive, address: tuple[str, int]) -> httpcore.Request:
+    target: bytes = scope.get("raw_path") or scope["path"].encode()
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
+    host, port = address
+    return httpcore.Request(
+        method=scope["method"],
+        url=httpcore.URL(scheme=b"http", host=host.encode(), port=port, target=target),
+        headers=[(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP],
+        content=_body(receive) if _has_body(scope) else b"",
+        extensions={"timeout": {"connect": CONNECT_TIMEOUT_S, "read": READ_TIMEOUT_S, "pool": READ_TIMEOUT_S}},
+    )
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise httpcore.ReadError("the client went away in the middle of its request")
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+async def _pass_back(response: httpcore.Response, send: Send) -> None:
+    headers = [(name.lower(), value) for name, value in response.headers if name.lower() not in _HOP_BY_HOP]
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        async for chunk in response.aiter_stream():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        await response.aclose()
+
+
+async def _unavailable(send: Send, reason: str) -> None:
+    body = json.dumps({"__type": "ServiceUnavailable", "message": reason}).encode()
+    start: Message = {
+        "type": "http.response.start",
+        "status": 503,
+        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,60 @@
+"""Which AWS services the backend answers, and how the program behind it is set up for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVICES = frozenset(
+    {"iam", "sts", "s3", "s3control", "secretsmanager", "sns", "ssm", "kms", "ecr", "cloudformation"},
+)
+"""SigV4 service names (signing names, not endpoint names) that are passed on; all others are ours or refused."""
+
+EXECUTION_ROLE_NAME = "llmdeploy-local-execution"
+"""The role that an administrator has prepared in this account: SageMaker may assume it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """What the backend's process needs to know.
+
+    Attributes:
+        path: Folder that holds the unpacked `ministack` package; it goes in front of the child's `sys.path`.
+        state_dir: Where the backend keeps its own state, across restarts.
+        public_port: Port of the local cloud, which appears in the URLs that answers contain.
+    """
+
+    path: Path
+    state_dir: Path
+    region: str
+    account: str
+    public_port: int
+
+    @property
+    def execution_role_arn(self) -> str:
+        """ARN of the prepared role."""
+        return f"arn:aws:iam::{self.account}:role/{EXECUTION_ROLE_NAME}"
+
+
+def child_environment(settings: BackendSettings, inherited: dict[str, str]) -> dict[str, str]:
+    """The child's whole environment: ours without AWS, Docker and Python settings, plus MiniStack's own knobs.
+
+    Docker is pointed at a socket that does not exist because MiniStack otherwise removes containers it takes for
+    leftovers of its own.
+    """
+    kept = {name: value for name, value in inherited.items() if not name.startswith(("AWS_", "DOCKER_", "PYTHON"))}
+    return kept | {
+        "SERVICES": ",".join(sorted(SERVICES - {"s3control"})),
+        "MINISTACK_REGION": settings.region,
+        "MINISTACK_ACCOUNT_ID": settings.account,
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(settings.public_port),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(settings.state_dir / "services"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(settings.state_dir / "s3"),
+        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+    }
