@@ -1,0 +1,180 @@
+"""The variables: the seed's vocabulary with its reference defaults, and a few of our own and of AWS."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from dotenv.parser import parse_stream
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from llm_deploy.errors import SpecError
+
+LARGEST_FILE_BYTES = 64 * 1024
+
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+
+
+class Settings(BaseSettings):
+    """Every variable that `llmdeploy` reads; environment over `.env` over default. Build it with `load_settings`.
+
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and the rest of AWS's own variables are read by boto3
+    itself and are not repeated here.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        case_sensitive=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    AWS_REGION: Annotated[
+        str,
+        Field(validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"),
+    ] = "eu-central-1"
+    """Region of everything that is made. AWS_DEFAULT_REGION is read as well."""
+    AWS_ACCESS_KEY: SecretStr | None = None
+    """Access key of the deploy identity, as `llmdeploy create-roles --write-env` writes it; else boto3's own search."""
+    AWS_SECRET_KEY: SecretStr | None = None
+    """The secret half of AWS_ACCESS_KEY."""
+    AWS_ARN_ROLE: Annotated[str, Field(max_length=2048)] | None = None
+    """ARN of the execution role of the containers."""
+    AWS_PROFILE: str | None = None
+    """Profile of ~/.aws/config to use when no key is set here."""
+    AWS_ENDPOINT_URL: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    """Another address for every AWS service: the local cloud, for foreign programs."""
+
+    HF_MODEL_ID: str = "mlabonne/TwinLlama-3.1-8B-DPO"
+    """The model: owner/name, owner/name@revision or s3://bucket/prefix/."""
+    HUGGINGFACE_ACCESS_TOKEN: SecretStr | None = None
+    """Token of the Hugging Face Hub. It is not sent to the container unless a spec allows it."""
+    GPU_INSTANCE_TYPE: str = "ml.g5.2xlarge"
+    """Machine behind the endpoint."""
+    SM_NUM_GPUS: Count = 1
+    """GPUs of one copy: the tensor parallel degree. Must agree with GPUS where both are set."""
+    MAX_INPUT_LENGTH: Count = 2048
+    """Longest prompt, in tokens."""
+    MAX_TOTAL_TOKENS: Count = 4096
+    """Longest prompt and answer together, in tokens."""
+    MAX_BATCH_TOTAL_TOKENS: Count = 4096
+    """Most tokens of all running requests together."""
+    MAX_BATCH_PREFILL_TOKENS: Count | None = None
+    """Most prompt tokens that are processed at once; left to the engine by default."""
+    HF_MODEL_QUANTIZE: str | None = None
+    """Quantisation, in the engine's word; none by default."""
+    COPIES: Count = 1
+    """Copies of the model at the start."""
+    GPUS: Count = 1
+    """GPUs of one copy."""
+    CPUS: Annotated[float, Field(ge=0.25, le=1024)] = 2
+    """Virtual CPUs of one copy."""
+    SAGEMAKER_ENDPOINT_INFERENCE: str = "twin"
+    """Name of the endpoint."""
+    SAGEMAKER_ENDPOINT_CONFIG_INFERENCE: str = "twin"
+    """Beginning of the endpoint configuration's name; the hash of its content follows."""
+    TEMPERATURE_INFERENCE: Annotated[float, Field(ge=0, le=100)] = 0.01
+    """Sampling temperature of this deployment's clients."""
+    TOP_P_INFERENCE: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Nucleus sampling of this deployment's clients."""
+    MAX_NEW_TOKENS_INFERENCE: Count = 150
+    """Longest answer that this deployment's clients ask for, in tokens."""
+
+    LLMDEPLOY_TARGET: Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")] = "sagemaker"
+    """Where to deploy to: sagemaker, or local (the local cloud). `--target` wins."""
+    LLMDEPLOY_HOME: Path | None = None
+    """Folder of the local cloud's state; the user's state folder by default."""
+    LLMDEPLOY_CACHE: Path | None = None
+    """Folder of fetched models; the user's cache folder by default."""
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    def origin(self, name: str) -> str | None:
+        """Where a variable was set: `.env:3 GPUS`, `environment GPUS`, or `None` for its default."""
+        return self._origins.get(name)
+
+    @model_validator(mode="after")
+    def _keys_come_in_pairs(self) -> Self:
+        if (self.AWS_ACCESS_KEY is None) != (self.AWS_SECRET_KEY is None):
+            missing = "AWS_ACCESS_KEY" if self.AWS_ACCESS_KEY is None else "AWS_SECRET_KEY"
+            raise PydanticCustomError("pair", "{name} is missing: set both keys or none", {"name": missing})
+        return self
+
+
+def load_settings(env_file: Path | str | None = ".env") -> Settings:
+    """Settings from a `.env` file (if it exists) and the process's environment, which wins.
+
+    Raises:
+        SpecError: A value is wrong or the file is malformed; file, line and variable are named, never the value.
+    """
+    path = None if env_file is None else Path(env_file)
+    lines = _lines(path) if path is not None and path.is_file() else {}
+    origins = _origins(path, lines)
+    try:
+        settings = Settings(_env_file=path)
+    except ValidationError as error:
+        raise SpecError(_report(error, origins, path)) from None  # the cause would carry the values
+    settings._origins = origins  # noqa: SLF001 - ours; frozen models take private attributes only here
+    return settings
+
+
+def _lines(path: Path) -> dict[str, int]:
+    """The line of each variable of a `.env` file; the last one wins, as in python-dotenv."""
+    try:
+        if path.stat().st_size > LARGEST_FILE_BYTES:
+            raise SpecError(f"{path}: larger than {LARGEST_FILE_BYTES // 1024} KiB; this is no .env file.")
+        with path.open(encoding="utf-8") as file:
+            bindings = list(parse_stream(file))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text (byte {error.start}).") from error
+    wrong = [binding.original.line for binding in bindings if binding.error]
+    if wrong:
+        raise SpecError("\n".join(f"{path}:{line}: expected NAME=value." for line in wrong))
+    return {
+        binding.key: binding.original.line + _blank_lines_before(binding.original.string)
+        for binding in bindings
+        if binding.key and binding.value
+    }
+
+
+def _blank_lines_before(text: str) -> int:
+    """python-dotenv counts the white space before a binding to it."""
+    return len(re.match(r"\s*", text).group().splitlines()) if text[:1].isspace() else 0  # type: ignore[union-attr]
+
+
+def _origins(path: Path | None, lines: Mapping[str, int]) -> dict[str, str]:
+    found = {}
+    for field, info in Settings.model_fields.items():
+        for name in _names(field, info.validation_alias):
+            if os.environ.get(name):
+                found[field] = f"environment {name}"
+                break
+            if name in lines:
+                found[field] = f"{path}:{lines[name]} {name}"
+                break
+    return found
+
+
+def _names(field: str, alias: Any) -> list[str]:  # noqa: ANN401 - pydantic's alias types
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [field]
+
+
+def _report(error: ValidationError, origins: Mapping[str, str], path: Path | None) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        name = str(item["loc"][0]) if item["loc"] else ""
+        field = "AWS_REGION" if name == "AWS_DEFAULT_REGION" else name
+        where = origins.get(field, f"{path or 'environment'}{f' {name}' if name else ''}")
+        lines.append(f"{where}: {item['msg'][:1].lower()}{item['msg'][1:]}.")
+    return "\n".join(lines)
