@@ -1,0 +1,178 @@
+"""The ASGI application: one port, and the request's signature, target and path decide who answers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import MutableMapping
+from typing import Any
+
+from llm_deploy.emulator import ledger
+from llm_deploy.emulator.http import BodyTooLargeError, ClientGoneError, Receive, Request, Send
+from llm_deploy.emulator.protocol.model import load
+from llm_deploy.emulator.protocol.validate import WrongTypeError, check_input, check_output
+from llm_deploy.emulator.service import Call, Cloud, JsonService, RawHandler, ServiceError, log
+from llm_deploy.emulator.store import Document
+
+MAX_JSON_BYTES = 4 * 1024 * 1024
+NOT_IMPLEMENTED = "LocalCloudNotImplemented"
+WRONG_REGION = "LocalCloudWrongRegion"
+_TARGET = "x-amz-target"
+
+
+class App:
+    """The local cloud on the wire."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive, send)
+        try:
+            await self._answer(request)
+        except ServiceError as error:
+            await refuse(request, error)
+        except ClientGoneError:
+            log.debug("the client of %s %s hung up", request.method, request.path)
+
+    async def _answer(self, request: Request) -> None:
+        if request.path.startswith("/_local/"):
+            await self._local(request)
+        elif (service := self._json_service(request)) is not None:
+            self._check_region(request)
+            await answer_json(self.cloud, service, request)
+        elif (handler := self._raw_handler(request)) is not None:
+            await handler(request)
+        else:
+            raise self._not_implemented(_described(request))
+
+    def _json_service(self, request: Request) -> JsonService | None:
+        prefix, dot, _ = request.headers.get(_TARGET, "").partition(".")
+        return self.cloud.registry.json.get(prefix) if dot else None
+
+    def _raw_handler(self, request: Request) -> RawHandler | None:
+        registry = self.cloud.registry
+        for prefix, handler in registry.paths.items():
+            # S3 is the one service whose paths are the user's: a bucket may be called "endpoints".
+            if request.path.startswith(prefix) and (request.signature is None or request.signature.service != "s3"):
+                self._check_region(request)
+                return handler
+        if request.signature and request.signature.service in registry.raw:
+            return registry.raw[request.signature.service]
+        return registry.fallback
+
+    def _check_region(self, request: Request) -> None:
+        """Refuse what is meant for another region. Ledger: `local.wrong-region`."""
+        here = self.cloud.settings.region
+        if request.signature and request.signature.region != here:
+            message = ledger.text("local.wrong-region", here=here, asked=request.signature.region)
+            raise ServiceError(WRONG_REGION, message)
+
+    def _not_implemented(self, operation: str) -> ServiceError:
+        return not_implemented(self.cloud, operation)
+
+    async def _local(self, request: Request) -> None:
+        if request.path == "/_local/health" and request.method == "GET":
+            await _respond_json(request, 200, self._health())
+        elif request.path == "/_local/stop" and request.method == "POST":
+            await _respond_json(request, 202, {"status": "stopping"})
+            self.cloud.stopping.set()
+        else:
+            await _respond_json(request, 404, {"error": f"nothing at {request.method} {request.path}"})
+
+    def _health(self) -> Document:
+        settings = self.cloud.settings
+        return {
+            "status": "ok",
+            "pid": os.getpid(),
+            "speed": settings.speed,
+            "account": settings.account,
+            "region": settings.region,
+            "endpoints": 0,
+            "processes": 0,
+            **{name: count() for name, count in self.cloud.counters.items()},
+            "not_implemented": dict(self.cloud.unknown),
+        }
+
+
+async def answer_json(cloud: Cloud, service: JsonService, request: Request) -> None:
+    """Answer one request of a JSON service: read, validate, call, check, write.
+
+    Raises:
+        ServiceError: The refusal that the client gets.
+    """
+    operation = request.headers.get(_TARGET, "").partition(".")[2]
+    handler = service.operations.get(operation)
+    model = load(service.model)
+    if operation not in model.operations:
+        raise ServiceError("UnknownOperationException", ledger.text("protocol.unknown-operation", operation=operation))
+    if handler is None:
+        raise not_implemented(cloud, f"{service.model}:{operation}")
+    params = await _read_json(request)
+    shape = model.input_shape(operation)
+    try:
+        problem = check_input(model, shape, params) if shape else None
+    except WrongTypeError as error:
+        raise ServiceError("SerializationException", str(error)) from error
+    if problem:
+        raise ServiceError("ValidationException", problem)
+    signer = request.signature.access_key if request.signature else None
+    answer = await handler(Call(operation, params, signer))
+    try:
+        check_output(model, model.output_shape(operation), answer)
+    except AssertionError as error:
+        log.exception("%s answered what the model does not allow", operation)
+        raise ServiceError("InternalFailure", f"local cloud: {operation}: {error}", status=500) from error
+    await _respond_json(request, 200, answer, version=service.json_version)
+
+
+def not_implemented(cloud: Cloud, operation: str) -> ServiceError:
+    """The loud refusal of something that AWS has and the local cloud does not; it is counted."""
+    cloud.unknown[operation] += 1
+    log.warning("not implemented: %s", operation)
+    return ServiceError(NOT_IMPLEMENTED, ledger.text("local.not-implemented", operation=operation), status=501)
+
+
+async def refuse(request: Request, error: ServiceError) -> None:
+    """Write an error as the JSON protocols do; the header serves REST clients and the rest can read the text."""
+    body = {"__type": error.code, "message": error.message, **error.fields}
+    await _respond_json(request, error.status, body, errortype=error.code)
+
+
+async def _read_json(request: Request) -> Document:
+    try:
+        raw = await request.body(MAX_JSON_BYTES)
+        document = json.loads(raw or b"{}")
+    except BodyTooLargeError as error:
+        raise ServiceError("RequestEntityTooLargeException", "The request is too large.", status=413) from error
+    except (ValueError, RecursionError) as error:
+        raise ServiceError("SerializationException", "The request is no JSON document.") from error
+    if not isinstance(document, dict):
+        raise ServiceError("SerializationException", "The request is no JSON object.")
+    return document
+
+
+async def _respond_json(
+    request: Request, status: int, document: Document, *, version: str = "1.1", errortype: str | None = None
+) -> None:
+    headers = [
+        ("content-type", f"application/x-amz-json-{version}"),
+        ("x-amzn-requestid", request_id()),
+    ]
+    if errortype:
+        headers.append(("x-amzn-errortype", errortype))
+    await request.respond(status, json.dumps(document).encode(), headers)
+
+
+def request_id() -> str:
+    """A new request id, a UUID as AWS's are."""
+    raw = os.urandom(16).hex()
+    return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
+
+
+def _described(request: Request) -> str:
+    service = request.signature.service if request.signature else "unsigned"
+    return f"{service}:{request.headers.get(_TARGET) or f'{request.method} {request.path}'}"

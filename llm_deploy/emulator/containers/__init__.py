@@ -1,0 +1,1 @@
+"""Real processes as containers: start, health check, logs, restart, death."""

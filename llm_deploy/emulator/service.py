@@ -1,0 +1,204 @@
+"""How a service plugs into the local cloud.
+
+A module of the emulator that offers AWS services has one function::
+
+    def install(cloud: Cloud) -> None
+
+and one line in `assembly.INSTALLERS`. In it, the module
+
+* registers what it answers: `cloud.registry.add_json(JsonService(...))` for the JSON protocols (the framework reads
+  the operation from `X-Amz-Target`, validates the input against botocore's service model, calls the handler, checks
+  the output against the model and writes the answer), `cloud.registry.add_raw("monitoring", handler)` for everything
+  with that name in the signature's scope, `cloud.registry.fallback = handler` for whatever nobody else answers;
+* sets the hooks that it provides (`cloud.hooks.role_lookup = ...`);
+* appends coroutine functions to `cloud.at_start` and `cloud.at_stop`. Start functions run in order before the cloud
+  says that it is ready, so they must be quick: what is slow goes into `cloud.spawn(...)`. Stop functions run in
+  reverse order.
+
+A handler is `async def create_thing(call: Call) -> Document`. It raises `ServiceError` to refuse. State is kept in
+`cloud.store` under kinds that start with the service's name (`"autoscaling:target"`), waiting is done with
+`cloud.clock`, and texts and durations come from `ledger`. Handlers run on the event loop: they must not block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llm_deploy.emulator.clock import Clock
+from llm_deploy.emulator.http import Request
+from llm_deploy.emulator.settings import CloudSettings
+from llm_deploy.emulator.store import Document, Store
+
+log = logging.getLogger("llm_deploy.emulator")
+
+
+class ServiceError(Exception):
+    """A refusal in AWS's words.
+
+    Attributes:
+        code: AWS's error code, for example `ValidationException`.
+        fields: Further members of the error shape.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 400, fields: Document | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.fields = fields or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One validated call of an operation.
+
+    Attributes:
+        params: The input document as botocore's model names it; time stamps are seconds since the epoch.
+        access_key: Who signed it; `None` when nobody did.
+    """
+
+    operation: str
+    params: Document
+    access_key: str | None = None
+
+
+Operation = Callable[[Call], Awaitable[Document]]
+RawHandler = Callable[[Request], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonService:
+    """A service of the JSON 1.0 and 1.1 protocols.
+
+    Attributes:
+        model: botocore's name of it (`service-quotas`), whose model checks inputs and outputs.
+        target_prefix: What stands before the dot in `X-Amz-Target`.
+        operations: Handlers by operation name; every other operation of the model is refused loudly.
+    """
+
+    model: str
+    target_prefix: str
+    operations: Mapping[str, Operation]
+    json_version: str = "1.1"
+
+
+@dataclass(slots=True)
+class Registry:
+    """Who answers what. Looked up in this order: target prefix, name in the signature's scope, path, fallback."""
+
+    json: dict[str, JsonService] = field(default_factory=dict)
+    raw: dict[str, RawHandler] = field(default_factory=dict)
+    paths: dict[str, RawHandler] = field(default_factory=dict)
+    fallback: RawHandler | None = None
+
+    def add_json(self, service: JsonService) -> None:
+        """Answer the operations of a JSON service."""
+        self.json[service.target_prefix] = service
+
+    def add_raw(self, signing_name: str, handler: RawHandler) -> None:
+        """Answer every request whose signature is for `signing_name` and that no JSON service takes."""
+        self.raw[signing_name] = handler
+
+    def add_path(self, prefix: str, handler: RawHandler) -> None:
+        """Answer every request whose path starts with `prefix` (`/endpoints/`) and that no JSON service takes."""
+        self.paths[prefix] = handler
+
+
+async def _accept_role(arn: str) -> bool:
+    del arn
+    return True
+
+
+async def _assume_objects(bucket: str, prefix: str) -> bool:
+    del bucket, prefix
+    return True
+
+
+def _drop_line(group: str, stream: str, line: str) -> None:
+    log.debug("%s %s %s", group, stream, line)
+
+
+def _drop_metric(name: str, dimensions: Mapping[str, str], value: float, unit: str) -> None:
+    del name, dimensions, value, unit
+
+
+def _no_quota(name: str) -> float | None:
+    del name
+    return None
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What services offer each other. Each has a stand-in that accepts or forgets, until its provider sets it.
+
+    Attributes:
+        role_lookup: Whether the role exists and lets sagemaker.amazonaws.com assume it.
+        s3_has_objects: Whether anything lies at `(bucket, key prefix)`.
+        write_log: `(group, stream, line)`, a line of a container's output. Must not block.
+        metric: `(name, dimensions, value, unit)`, one datapoint of namespace AWS/SageMaker, now. Must not block.
+        quota: A SageMaker quota by its full name (`ml.g5.xlarge for endpoint usage`); `None` means unlimited.
+    """
+
+    role_lookup: Callable[[str], Awaitable[bool]] = _accept_role
+    s3_has_objects: Callable[[str, str], Awaitable[bool]] = _assume_objects
+    write_log: Callable[[str, str, str], None] = _drop_line
+    metric: Callable[[str, Mapping[str, str], float, str], None] = _drop_metric
+    quota: Callable[[str], float | None] = _no_quota
+
+
+@dataclass(slots=True)
+class Cloud:
+    """One running local cloud: what every service is given.
+
+    Attributes:
+        counters: Numbers for `GET /_local/health`: functions by name, asked at each request.
+        unknown: How often each unimplemented operation was asked for.
+    """
+
+    settings: CloudSettings
+    clock: Clock
+    store: Store
+    random: random.Random
+    registry: Registry = field(default_factory=Registry)
+    hooks: Hooks = field(default_factory=Hooks)
+    at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    at_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    counters: dict[str, Callable[[], int]] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a regional resource: `arn("sagemaker", "endpoint/twin")`."""
+        return f"arn:aws:{service}:{self.settings.region}:{self.settings.account}:{resource}"
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run work beside the requests, until it ends or the cloud stops. Its failure is logged, never swallowed."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def start(self) -> None:
+        """Run the start functions in order."""
+        for begin in self.at_start:
+            await begin()
+
+    async def stop(self) -> None:
+        """End the work beside the requests, then run the stop functions in reverse order."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for end in reversed(self.at_stop):
+            await end()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s failed", task.get_name(), exc_info=error)
