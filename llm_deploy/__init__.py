@@ -1,1 +1,72 @@
-"""llm_deploy."""
+"""From an open LLM's id to an endpoint that other services call, on AWS SageMaker and on a local cloud.
+
+Names are loaded when they are first used, so that a service which only asks a model pays for nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_deploy import errors
+    from llm_deploy.client.endpoint import LLMInferenceHttpEndpoint, LLMInferenceSagemakerEndpoint
+    from llm_deploy.client.executor import InferenceExecutor
+    from llm_deploy.client.inference import Inference, StreamingInference
+    from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
+    from llm_deploy.spec import DeploymentSpec, EndpointType, ResourceRequirements
+    from llm_deploy.targets.registry import create_endpoint
+
+    __version__: str
+
+__all__ = [
+    "Chunk",
+    "DeploymentSpec",
+    "EndpointType",
+    "Generation",
+    "GenerationRequest",
+    "Inference",
+    "InferenceExecutor",
+    "LLMInferenceHttpEndpoint",
+    "LLMInferenceSagemakerEndpoint",
+    "ResourceRequirements",
+    "StreamingInference",
+    "__version__",
+    "create_endpoint",
+    "errors",
+]
+
+_HOMES = {
+    "Chunk": "llm_deploy.dialects.types",
+    "DeploymentSpec": "llm_deploy.spec",
+    "EndpointType": "llm_deploy.spec",
+    "Generation": "llm_deploy.dialects.types",
+    "GenerationRequest": "llm_deploy.dialects.types",
+    "Inference": "llm_deploy.client.inference",
+    "InferenceExecutor": "llm_deploy.client.executor",
+    "LLMInferenceHttpEndpoint": "llm_deploy.client.endpoint",
+    "LLMInferenceSagemakerEndpoint": "llm_deploy.client.endpoint",
+    "ResourceRequirements": "llm_deploy.spec",
+    "StreamingInference": "llm_deploy.client.inference",
+    "create_endpoint": "llm_deploy.targets.registry",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes are of any type
+    from importlib import import_module  # noqa: PLC0415 - names are loaded one by one; so is what loads them
+
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - 15 ms that nobody needs but who asks
+
+        value: Any = version("llm-deploy")
+    elif name == "errors":
+        value = import_module("llm_deploy.errors")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -70,12 +70,20 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a streamed answer: the new text, and on the last one why it ended and what was counted."""
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: The new text; empty for special tokens and for pieces that only carry what follows.
+        finish_reason: Why the answer ended; set on exactly one chunk of a whole answer, after which no text follows.
+        counts: What the engine counted, on the finishing chunk or right after it (OpenAI's usage chunk).
+        timings: Set by the client on the finishing chunk.
+    """
 
     text: str
     token: Token | None = None
     finish_reason: FinishReason | None = None
     counts: TokenCounts | None = None
+    timings: Timings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""What may be asked again, and when. A generation that may have started is never asked again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from llm_deploy.errors import CloudError, LlmDeployError, NoCapacityError, ThrottledError
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 8.0
+_CAPACITY_PAUSE_S = 5.0
+
+
+class UnreachableError(CloudError):
+    """No connection could be made, so nothing was sent."""
+
+    http_status = 503
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long to ask again.
+
+    Attributes:
+        attempts: Most attempts in all where the request was surely not started: no connection, or throttled.
+        wait_for_capacity_s: How long to go on asking an endpoint that has no copy up (scaled to zero; waking one takes
+            SageMaker minutes). 0: not at all.
+        clock, sleep, jitter: Seconds, a pause in seconds, a number in [0, 1).
+    """
+
+    attempts: int = 4
+    wait_for_capacity_s: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+
+    def repeat(self, ask: Callable[[], T]) -> T:
+        """Ask until it is answered, or refused in a way that asking again does not help or may not be repeated."""
+        started_s = self.clock()
+        failures = 0
+        while True:
+            try:
+                return ask()
+            except LlmDeployError as error:
+                failures += 1
+                pause_s = self._pause_s(error, failures, self.clock() - started_s)
+                if pause_s is None:
+                    raise
+                self.sleep(pause_s)
+
+    def _pause_s(self, error: LlmDeployError, failures: int, waited_s: float) -> float | None:
+        if isinstance(error, NoCapacityError):
+            left_s = self.wait_for_capacity_s - waited_s
+            pause_s: float = _CAPACITY_PAUSE_S * (0.75 + self.jitter() / 2)
+            return min(left_s, pause_s) if left_s > 0 else None
+        if isinstance(error, UnreachableError | ThrottledError) and failures < self.attempts:
+            # Full jitter. Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
+            longest_s: float = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
+            return self.jitter() * longest_s
+        return None

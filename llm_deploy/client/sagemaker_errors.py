@@ -1,0 +1,139 @@
+"""The one table that turns SageMaker runtime's errors into ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llm_deploy import aws
+from llm_deploy.client.patience import UnreachableError
+from llm_deploy.dialects.failures import model_error
+from llm_deploy.errors import (
+    CloudError,
+    InferenceError,
+    InferenceRequestError,
+    InferenceTimeoutError,
+    LlmDeployError,
+    NoCapacityError,
+    NotFoundError,
+    StreamBrokenError,
+)
+
+CAPACITY_HINT = (
+    "Wait with wait_for_capacity_s: an endpoint that scales from zero needs some minutes. "
+    "If it never comes back, `llmdeploy status` says how many copies are wanted."
+)
+TIMEOUT_HINT = (
+    "Stream the answer (SageMaker allows 8 minutes for a stream, 60 s for a whole answer), or ask for fewer new tokens."
+)
+COMPONENT_HINT = "Pass inference_component_name; `llmdeploy status` shows the components of an endpoint."
+
+_VALIDATION_TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError], str | None], ...] = (
+    (re.compile(r"has no capacity to process"), NoCapacityError, CAPACITY_HINT),
+    (re.compile(r"^Endpoint .* not found", re.DOTALL), NotFoundError, "`llmdeploy list` shows the endpoints."),
+    (re.compile(r"Inference Component Name header is required"), InferenceRequestError, COMPONENT_HINT),
+    (re.compile(r"[Ii]nference [Cc]omponent .*(not found|does not exist)"), NotFoundError, COMPONENT_HINT),
+    (re.compile(r"^Could not find "), NotFoundError, COMPONENT_HINT),
+)
+"""SageMaker runtime says many things as `ValidationError`; only the text tells them apart.
+
+Source: reports by users of SageMaker, in public issue threads.
+"""
+
+_CONTAINER_TIMEOUT = re.compile(r"Your invocation timed out while waiting for a response")
+_QUOTED_MESSAGE = re.compile(
+    r'^Received (?:server|client) error \((\d+)\) from \S+ with message "(.*)"\.? See ', re.DOTALL
+)
+
+
+def _validation(details: Mapping[str, Any], action: str) -> LlmDeployError:
+    text = str(details.get("Message", ""))
+    for pattern, kind, hint in _VALIDATION_TEXTS:
+        if pattern.search(text):
+            return kind(f"cannot {action}: {text}", hint=hint)
+    return InferenceRequestError(f"cannot {action}: {text}")
+
+
+def _model(details: Mapping[str, Any], action: str) -> LlmDeployError:
+    text = str(details.get("Message", ""))
+    if _CONTAINER_TIMEOUT.search(text) or _CONTAINER_TIMEOUT.search(str(details.get("OriginalMessage", ""))):
+        return InferenceTimeoutError(f"cannot {action}: {text}", hint=TIMEOUT_HINT)
+    quoted = _QUOTED_MESSAGE.match(text)
+    status = details.get("OriginalStatusCode") or (int(quoted[1]) if quoted else None)
+    original = str(details.get("OriginalMessage") or (quoted[2] if quoted else text))
+    return model_error(original, status=status, where=f"cannot {action}: the model server")
+
+
+def _not_ready(details: Mapping[str, Any], action: str) -> LlmDeployError:
+    return NoCapacityError(f"cannot {action}: {details.get('Message', 'the model is not ready')}", hint=CAPACITY_HINT)
+
+
+def _cloud(details: Mapping[str, Any], action: str) -> LlmDeployError:
+    text = details.get("Message") or details.get("Code")
+    return CloudError(f"cannot {action}: {text} ({details.get('Code')})", hint="Try again; this one is AWS's.")
+
+
+def _broken_model_stream(details: Mapping[str, Any], action: str) -> LlmDeployError:
+    text = f"{action}: {details.get('Message', '')} ({details.get('ErrorCode', 'ModelStreamError')})"
+    if details.get("ErrorCode") == "ModelInvocationTimeExceeded":
+        return InferenceTimeoutError(text, hint="SageMaker allows a stream 8 minutes; ask for fewer new tokens.")
+    return StreamBrokenError(text)
+
+
+def _broken_stream(details: Mapping[str, Any], action: str) -> LlmDeployError:
+    return StreamBrokenError(f"{action}: {details.get('Message', '')} ({details.get('Code')})")
+
+
+TABLE: Mapping[str, Callable[[Mapping[str, Any], str], LlmDeployError]] = {
+    "ValidationError": _validation,
+    "ValidationException": _validation,
+    "ModelError": _model,
+    "ModelNotReadyException": _not_ready,
+    "ServiceUnavailable": _cloud,
+    "InternalFailure": _cloud,
+    "InternalDependencyException": _cloud,
+    "ModelStreamError": _broken_model_stream,
+    "InternalStreamFailure": _broken_stream,
+}
+"""Every error that botocore's model names for the operations we call, by code; a test compares. Whatever else comes
+(credentials, permissions, throttling) is common to AWS and is in `llm_deploy.aws`."""
+
+
+def translate(error: Exception, action: str) -> LlmDeployError:
+    """Our error for whatever botocore, or urllib3 beneath it, raised while an endpoint was called."""
+    from botocore import exceptions as boto  # noqa: PLC0415 - botocore is loaded by now, and not before
+
+    if isinstance(error, boto.ClientError):
+        return _from_answer(error, action)
+    if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError | boto.ProxyConnectionError):
+        return UnreachableError(f"cannot {action}: {error}", hint="Check the network, AWS_REGION and any proxy.")
+    if isinstance(error, boto.ReadTimeoutError):
+        return InferenceTimeoutError(f"cannot {action}: no answer in the time allowed", hint=TIMEOUT_HINT)
+    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
+        return InferenceError(
+            f"cannot {action}: the connection broke before the answer was whole ({error})",
+            hint="The model may have worked on it, so it was not asked again by itself.",
+        )
+    return aws.translate(error, action)
+
+
+def translate_mid_stream(error: Exception, action: str) -> InferenceError:
+    """As `translate`, for what is raised while a stream is read: the answer had begun."""
+    from botocore.exceptions import ClientError, ReadTimeoutError  # noqa: PLC0415 - as above
+    from urllib3.exceptions import ReadTimeoutError as Urllib3ReadTimeoutError  # noqa: PLC0415 - as above
+
+    if isinstance(error, ClientError):
+        found = _from_answer(error, action)
+        return found if isinstance(found, InferenceError) else StreamBrokenError(found.message, hint=found.hint)
+    if isinstance(error, ReadTimeoutError | Urllib3ReadTimeoutError):
+        return InferenceTimeoutError(f"{action}: the stream fell silent for longer than the time allowed")
+    return StreamBrokenError(f"{action}: the connection broke in the middle of the answer ({error})")
+
+
+def _from_answer(error: Any, action: str) -> LlmDeployError:  # noqa: ANN401 - botocore ships no types
+    # Modelled members (OriginalStatusCode, ErrorCode, ...) stand beside "Error" in the response.
+    members = {name: value for name, value in error.response.items() if name not in {"Error", "ResponseMetadata"}}
+    details = {**members, **error.response.get("Error", {})}
+    read = TABLE.get(str(details.get("Code", "")))
+    return read(details, action) if read else aws.translate(error, action)

@@ -1,0 +1,86 @@
+"""The dialects by name, and how one of them is put together from the functions of its module."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from llm_deploy.dialects import lmi, openai, tgi
+from llm_deploy.dialects.failures import error_for, failure_in
+from llm_deploy.dialects.protocols import Dialect, StreamDecoder
+from llm_deploy.dialects.stream import MALFORMED, AnswerDecoder, EventReader
+from llm_deploy.dialects.types import Generation, GenerationRequest
+from llm_deploy.errors import InferenceRequestError, SpecError, WireFormatError
+
+DialectName = Literal["tgi", "openai", "openai-chat", "lmi", "auto"]
+"""`openai-chat`: chat completions only (SGLang). `auto`: asks in TGI's shape, reads whatever comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonDialect:
+    """A `Dialect` whose bodies are JSON documents."""
+
+    name: str
+    body: Callable[..., dict[str, Any]]
+    read_answer: Callable[[Any], Generation | None]
+    read_event: EventReader
+
+    def encode(self, request: GenerationRequest, *, stream: bool) -> bytes:
+        """See `Dialect.encode`."""
+        if (request.prompt is None) == (request.messages is None):
+            raise InferenceRequestError("a request needs either a prompt or messages, and not both")
+        try:
+            document = self.body(request, stream=stream)
+            return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InferenceRequestError(f"the request cannot be written as JSON: {error}") from error
+
+    def decode(self, body: bytes) -> Generation:
+        """See `Dialect.decode`."""
+        text = body.decode("utf-8-sig", errors="replace")
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise WireFormatError(f"the answer is not JSON: {text[:200]!r}") from error
+        failure = failure_in(document[0] if isinstance(document, list) and document else document)
+        if failure is not None:
+            raise error_for(failure)
+        try:
+            answer = self.read_answer(document)
+        except MALFORMED as error:
+            raise WireFormatError(f"the answer is not of the {self.name} dialect: {text[:200]!r}") from error
+        if answer is None:
+            raise WireFormatError(f"the answer is not of the {self.name} dialect: {text[:200]!r}")
+        return answer
+
+    def stream_decoder(self) -> StreamDecoder:
+        """See `Dialect.stream_decoder`."""
+        return AnswerDecoder(self.read_event, dialect=self.name)
+
+
+# TGI answers chats in OpenAI's shape, so it reads what LMI reads; only what they are sent differs.
+TGI = JsonDialect("tgi", tgi.body, lmi.read_answer, lmi.read_event)
+OPENAI = JsonDialect("openai", openai.body, openai.read_answer, openai.read_event)
+OPENAI_CHAT = JsonDialect("openai-chat", openai.chat_body, openai.read_answer, openai.read_event)
+LMI = JsonDialect("lmi", lmi.body, lmi.read_answer, lmi.read_event)
+AUTO = JsonDialect("auto", tgi.body, lmi.read_answer, lmi.read_event)
+
+DIALECTS: Mapping[str, Dialect] = {each.name: each for each in (TGI, OPENAI, OPENAI_CHAT, LMI, AUTO)}
+
+
+def dialect(name: str) -> Dialect:
+    """The dialect of that name.
+
+    Raises:
+        SpecError: There is none.
+    """
+    if name not in DIALECTS:
+        raise SpecError(f"unknown dialect {name!r}", hint=f"Choose one of: {', '.join(get_args(DialectName))}.")
+    return DIALECTS[name]
+
+
+def asking_order(name: str) -> tuple[Dialect, ...]:
+    """The dialects to ask in, one after the other, while an engine refuses the shape of the request."""
+    return (AUTO, OPENAI, OPENAI_CHAT) if name == AUTO.name else (dialect(name),)
