@@ -212,6 +212,8 @@ class DeploymentSpec(Document):
     """Name of the endpoint, and the beginning of every other name. 54 characters, so that content hashes fit."""
     engine: Engine = "tgi"
     """What serves the model inside the container."""
+    engine_version: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+$", max_length=64)] | None = None
+    """Version of the engine's container (`3.3.6`, `0.29`, `huggingface-vllm:0.29.0`); the newest when left out."""
     model: Model
     """`owner/name`, `owner/name@revision` or `s3://bucket/prefix/`; or the fields below."""
     endpoint_type: Annotated[
