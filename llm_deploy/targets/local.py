@@ -1,0 +1,345 @@
+"""The local cloud as a process of this user: start it, find it, stop it, and say how to reach it.
+
+The product meets the local cloud on the wire only. Here it is started (`python -m llm_deploy.emulator`, detached, its
+output in `cloud.log`); from then on it is one more AWS endpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+from llm_deploy.errors import LocalCloudError, MissingExtraError
+
+DEFAULT_PORT = 4599
+DEFAULT_SPEED = 60.0
+EXECUTION_ROLE_NAME = "llmdeploy-local-execution"
+"""Prepared in every local account, as an administrator would have done."""
+
+STAND_IN_MODEL = "smollm2"
+BACKEND_PACKAGE = ("ministack", "1.5.33", "36f9158cbe7eb7a3f910ccf1c052c98204511164249b783682f7a96ef56b0bba")
+"""Name, version and sha256 of the wheel behind IAM, STS, S3 and others. See docs/decisions/0020."""
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+HEALTH_TIMEOUT_S = 5.0
+_POLL_S = 0.02
+_NEEDED_MODULES = ("uvicorn", "httptools", "httpcore", "hypercorn", "defusedxml", "xllamacpp", "pip")
+_EXTRA_HINT = "Install it: pip install 'llm-deploy[local]'"
+_NO_DISK = {errno.ENOSPC, errno.EDQUOT}
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStatus:
+    """A local cloud that answers.
+
+    Attributes:
+        speed: AWS's durations are divided by it.
+        started_at: ISO 8601, UTC.
+        endpoints, processes: SageMaker endpoints, and model server processes behind them.
+    """
+
+    pid: int
+    port: int
+    url: str
+    region: str
+    account: str
+    speed: float
+    started_at: str
+    version: str
+    endpoints: int
+    processes: int
+
+    def as_document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+class LocalCloud:
+    """The local cloud of one state folder.
+
+    Args:
+        folder: Where state and logs are; by default `LLMDEPLOY_HOME`, else the user's data folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or default_state_dir()
+
+    def state_dir(self) -> Path:
+        """Where the cloud keeps everything; removing it, while the cloud is down, resets the cloud."""
+        return self._folder
+
+    @property
+    def log_path(self) -> Path:
+        """What the cloud's process writes."""
+        return self._folder / "cloud.log"
+
+    def status(self) -> LocalStatus | None:
+        """The running cloud, or `None`; a file left by a killed one is not believed."""
+        announced = self._announced()
+        if announced is None:
+            return None
+        health = _health(int(announced["port"]))
+        if health is None or health.get("pid") != announced["pid"]:
+            return None
+        return LocalStatus(
+            **announced, endpoints=int(health.get("endpoints", 0)), processes=int(health.get("processes", 0))
+        )
+
+    def ensure_running(
+        self, port: int | None = None, speed: float | None = None, *, progress: Progress | None = None
+    ) -> LocalStatus:
+        """Start the cloud unless it runs, and wait until it answers. Blocks; safe in several processes at once.
+
+        The first start fetches the model and the backend (about 100 MB).
+
+        Args:
+            port: Port to listen on, 0 for any free one. By default 4599, or any free one when that is taken.
+            speed: What AWS's durations are divided by; 60 by default.
+            progress: Told about downloads: phase, bytes done, bytes in all.
+
+        Raises:
+            LocalCloudError: The port is taken, the disk is full, it died at its start, or it runs with other settings.
+            MissingExtraError: The extra `local` is not installed.
+            ModelFileError: The model's file is damaged or cannot be fetched.
+        """
+        running = self.status()
+        if running is None:
+            with self._start_lock():
+                # Another command may have started it while we waited for the lock.
+                running = self.status() or self._start(port, speed or DEFAULT_SPEED, progress)
+        _require_same(running, port, speed)
+        return running
+
+    def stop(self) -> bool:
+        """Stop the cloud and everything it started; state is kept. Returns whether it was running.
+
+        Raises:
+            LocalCloudError: It does not end.
+        """
+        announced = self._announced()
+        if announced is None or not _is_cloud(pid := int(announced["pid"])):
+            return False
+        _ask(int(announced["port"]), "POST", "/_local/stop")
+        if _ended(pid, STOP_TIMEOUT_S):
+            return True
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if _ended(pid, STOP_TIMEOUT_S / 2):
+                return True
+        raise LocalCloudError(f"the local cloud (process {pid}) does not end", hint=f"See {self.log_path}")
+
+    def environment(self) -> dict[str, str]:
+        """Variables that point foreign AWS programs, and `llmdeploy` itself, at the running cloud.
+
+        Raises:
+            LocalCloudError: It is not running.
+        """
+        status = self.status()
+        if status is None:
+            raise LocalCloudError("the local cloud is not running", hint="Start it: llmdeploy local up")
+        return {
+            "AWS_ENDPOINT_URL": status.url,
+            "AWS_REGION": status.region,
+            "AWS_DEFAULT_REGION": status.region,
+            "AWS_ACCESS_KEY_ID": "LOCALCLOUD",
+            "AWS_SECRET_ACCESS_KEY": "local-cloud-checks-no-signature",
+            "AWS_ARN_ROLE": f"arn:aws:iam::{status.account}:role/{EXECUTION_ROLE_NAME}",
+            "LLMDEPLOY_TARGET": "local",
+        }
+
+    def _announced(self) -> dict[str, Any] | None:
+        """What the last cloud of this folder said about itself when it was ready."""
+        try:
+            document = json.loads((self._folder / "cloud.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        fields = set(LocalStatus.__dataclass_fields__) - {"endpoints", "processes"}
+        return document if isinstance(document, dict) and document.keys() == fields else None
+
+    @contextlib.contextmanager
+    def _start_lock(self) -> Iterator[None]:
+        """Two commands at once start one cloud; the system releases the lock when its holder dies."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = (self._folder / "start.lock").open("w")
+        except OSError as error:
+            raise self._disk_error(error) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _start(self, port: int | None, speed: float, progress: Progress | None) -> LocalStatus:
+        _require_extra()
+        from llm_deploy.serving import models  # noqa: PLC0415 - a cloud that runs needs none of it
+
+        model = models.pull(STAND_IN_MODEL, progress=progress)
+        backend = models.fetch_package(*BACKEND_PACKAGE, progress=progress)
+        server = [sys.executable, "-m", "llm_deploy.serving", "--model", str(model)]
+        arguments = [
+            *("--state-dir", str(self._folder)),
+            *("--speed", str(speed)),
+            *("--model-server", json.dumps(server)),
+            *("--model-name", models.known(STAND_IN_MODEL).served_name),
+            *("--backend-path", str(backend)),
+        ]
+        if port is not None:
+            return self._launch([*arguments, "--port", str(port)])
+        try:
+            return self._launch([*arguments, "--port", str(DEFAULT_PORT)])
+        except PortTakenError:
+            return self._launch([*arguments, "--port", "0"])
+
+    def _launch(self, arguments: list[str]) -> LocalStatus:
+        try:
+            with self.log_path.open("wb") as log:
+                process = _detached([sys.executable, "-m", "llm_deploy.emulator", *arguments], self._folder, log)
+        except OSError as error:
+            raise self._disk_error(error) from error
+        return self._wait_until_ready(process)
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> LocalStatus:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise self._died(process.returncode)
+            # Until the new cloud announces itself the file may be that of one that was killed.
+            status = self.status()
+            if status is not None and status.pid == process.pid:
+                return status
+            time.sleep(_POLL_S)
+        process.terminate()
+        raise LocalCloudError(
+            f"the local cloud was not ready within {START_TIMEOUT_S:.0f} s; its last lines:\n{self._last_lines()}",
+            hint=f"The whole log: {self.log_path}",
+        )
+
+    def _died(self, code: int) -> LocalCloudError:
+        lines = self._last_lines()
+        cause = lines.rpartition("\n")[2].removeprefix("local cloud: ")
+        if code == LocalCloudError.exit_code and "is taken by another program" in cause:
+            return PortTakenError(f"the local cloud cannot start: {cause}", hint="Choose another: --port 0 takes any.")
+        if code == LocalCloudError.exit_code:
+            return LocalCloudError(f"the local cloud cannot start: {cause}")
+        return LocalCloudError(
+            f"the local cloud died at its start (exit code {code}); its last lines:\n{lines}",
+            hint=f"The whole log: {self.log_path}",
+        )
+
+    def _last_lines(self, count: int = 8) -> str:
+        try:
+            lines = self.log_path.read_text("utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-count:])
+
+    def _disk_error(self, error: OSError) -> LocalCloudError:
+        if error.errno in _NO_DISK:
+            return LocalCloudError(
+                f"no room on the disk for {self._folder}", hint="Free some, or set LLMDEPLOY_HOME to another disk."
+            )
+        return LocalCloudError(
+            f"cannot write to {self._folder}: {error.strerror}", hint="Set LLMDEPLOY_HOME to a folder of yours."
+        )
+
+
+class PortTakenError(LocalCloudError):
+    """Another program listens on the port."""
+
+
+def default_state_dir() -> Path:
+    """`LLMDEPLOY_HOME`, else `llmdeploy/local` in the user's data folder."""
+    if own := os.environ.get("LLMDEPLOY_HOME"):
+        return Path(own).expanduser().absolute()
+    xdg = os.environ.get("XDG_DATA_HOME", "")
+    # The XDG specification: a path that is not absolute is to be ignored.
+    root = Path(xdg) if xdg and Path(xdg).is_absolute() else Path.home() / ".local" / "share"
+    return root / "llmdeploy" / "local"
+
+
+def _require_extra() -> None:
+    missing = [name for name in _NEEDED_MODULES if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(f"the local cloud needs {', '.join(missing)}, not installed here", hint=_EXTRA_HINT)
+
+
+def _require_same(running: LocalStatus, port: int | None, speed: float | None) -> None:
+    differs = []
+    if port and port != running.port:
+        differs.append(f"on port {running.port}, not {port}")
+    if speed and speed != running.speed:
+        differs.append(f"at speed {running.speed:g}, not {speed:g}")
+    if differs:
+        raise LocalCloudError(
+            f"the local cloud already runs {' and '.join(differs)}", hint="Stop it first: llmdeploy local down"
+        )
+
+
+def _detached(command: list[str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a process that outlives us, our terminal and its Ctrl-C. It gets none of our AWS settings."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def _health(port: int) -> dict[str, Any] | None:
+    answer = _ask(port, "GET", "/_local/health")
+    try:
+        document = json.loads(answer or b"")
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _ask(port: int, method: str, path: str) -> bytes | None:
+    """One request to the cloud's own interface; `None` when nothing answers. Not urllib: it would ask proxies."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HEALTH_TIMEOUT_S)
+    try:
+        connection.request(method, path)
+        return connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _is_cloud(pid: int) -> bool:
+    """Whether this process is a local cloud: the number in an old file may be somebody else's by now."""
+    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - ps is where the system has it
+    return "llm_deploy.emulator" in shown.stdout
+
+
+def _ended(pid: int, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # when it is our own child, somebody has to take its exit code
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(_POLL_S)
+    return False
