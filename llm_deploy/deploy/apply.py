@@ -69,11 +69,15 @@ class Step:
 
 @dataclass(slots=True)
 class Applier:
-    """The state of one run: its managers, its deadline and what the cloud's answers filled in so far."""
+    """The state of one run: its managers, its deadline and what the cloud's answers filled in so far.
+
+    Without `wait`, the run ends at the first object that takes time; what stands on it is left to the next run.
+    """
 
     managers: Managers
     clock: Clock
     deadline_s: float
+    wait: bool = True
     attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(self, plan: Plan) -> Iterator[Step]:
@@ -85,20 +89,27 @@ class Applier:
             if change.action is Action.DELETE:
                 yield from self._remove(change)
             elif change.resource is not None:
-                yield from self._make(change, change.resource)
+                ready = yield from self._make(change, change.resource)
+                if not ready:
+                    return
 
-    def _make(self, change: Change, wanted: Resource) -> Iterator[Step]:
+    def _make(self, change: Change, wanted: Resource) -> Generator[Step, None, bool]:
         started_s = self.clock.now_s()
         manager = self.managers[change.kind]
         resource = replace(wanted, properties=self._filled_in(wanted.properties))
+        if not self.wait and change.found is not None and change.found.state is State.BUSY:
+            return False
         change = yield from self._settled(change, resource, plan_owner(change), started_s)
         if change.action is not Action.KEEP:
             yield Step(Stage.STARTED, change.action, change.kind, change.name)
         self._start(manager, change, resource)
         found = yield from self._until_ready(manager, change, started_s)
+        if found is None:
+            return False
         self._check(resource, found)
         self.attributes[resource.id] = found.attributes
         yield Step(Stage.DONE, change.action, change.kind, change.name, found.status, self.clock.now_s() - started_s)
+        return True
 
     def _settled(
         self, change: Change, resource: Resource, owner: str | None, started_s: float
@@ -122,13 +133,17 @@ class Applier:
         elif change.action in {Action.CREATE, Action.REPLACE}:
             manager.create(resource)
 
-    def _until_ready(self, manager: KindManager, change: Change, started_s: float) -> Generator[Step, None, Found]:
+    def _until_ready(
+        self, manager: KindManager, change: Change, started_s: float
+    ) -> Generator[Step, None, Found | None]:
         while True:
             found = manager.find(change.name)
             if found is not None and found.state is State.READY:
                 return found
             if found is not None and found.state in {State.FAILED, State.DELETING}:
                 raise failed(found)
+            if not self.wait:
+                return None
             yield self._waiting(change, found, started_s)
 
     def _remove(self, change: Change) -> Iterator[Step]:

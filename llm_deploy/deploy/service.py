@@ -47,9 +47,13 @@ class DeploymentService:
         """What has to be removed so that nothing of the deployment is left. Reads only."""
         return plan_deletion(self.inventory(deployment), tuple(self.resource_manager.managers))
 
-    def apply(self, plan: Plan, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
-        """Carry a plan out; the steps come as they happen, and the work is done by reading them."""
-        return Applier(self.resource_manager.managers, self.clock, self.clock.now_s() + timeout_s).run(plan)
+    def apply(self, plan: Plan, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = True) -> Iterator[Step]:
+        """Carry a plan out; the steps come as they happen, and the work is done by reading them.
+
+        Without `wait` it returns once the first object that takes time has been started; another run goes on.
+        """
+        deadline_s = self.clock.now_s() + timeout_s
+        return Applier(self.resource_manager.managers, self.clock, deadline_s, wait).run(plan)
 
     def delete(self, plan: Plan, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
         """Carry a deletion out and then search again.

@@ -77,7 +77,7 @@ def _endpoint_config(resolved: ResolvedSpec, model_name: str) -> Resource:
         document |= {"ExecutionRoleArn": resolved.execution_role_arn, **_network(spec)}
     if spec.kms_key_id:
         document["KmsKeyId"] = spec.kms_key_id
-    name = content_name(spec.endpoint_config_base, document)
+    name = content_name(_config_base(spec), document)
     count = spec.instance.initial_count
     return Resource(
         "EndpointConfig",
@@ -88,6 +88,12 @@ def _endpoint_config(resolved: ResolvedSpec, model_name: str) -> Resource:
         depends_on=("Model",),
         purpose=f"{count} x {spec.instance.type}, {_price(resolved)}",
     )
+
+
+def _config_base(spec: DeploymentSpec) -> str:
+    """Config names begin with the deployment's name, whatever else is asked for, so that a list by name finds them."""
+    base = spec.endpoint_config_base
+    return base if base.startswith(spec.name) else f"{spec.name}-{base}"
 
 
 def _variant(resolved: ResolvedSpec, model_name: str) -> Document:
@@ -161,6 +167,8 @@ def _component(resolved: ResolvedSpec, model_name: str) -> Resource:
             "NumberOfAcceleratorDevicesRequired": float(spec.resources.num_accelerators),
         },
     }
+    if spec.resources.max_memory_mib is not None:
+        specification["ComputeResourceRequirements"]["MaxMemoryRequiredInMb"] = spec.resources.max_memory_mib
     if startup := _startup(spec):
         specification["StartupParameters"] = startup
     document: Document = {

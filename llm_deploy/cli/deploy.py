@@ -1,0 +1,104 @@
+"""`llmdeploy deploy-endpoint`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llm_deploy.cli import options
+
+if TYPE_CHECKING:
+    from llm_deploy.settings import Settings
+    from llm_deploy.spec import LoadedSpec
+
+DEFAULT_TIMEOUT_S = 3600.0
+
+
+def deploy_endpoint(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="The spec's YAML file; without one, the Twin from .env.")
+    ] = None,
+    target: options.Target = None,
+    endpoint_type: Annotated[
+        str | None, typer.Option("--endpoint-type", metavar="TYPE", help="model or inference-component.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Override a field: --set instance.type=ml.g6.xlarge"),
+    ] = None,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.AsJson = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Start the endpoint and return; run again to finish.")
+    ] = False,
+    timeout_s: options.Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Make an endpoint, or bring one up to date. Running it again is always safe.
+
+    \b
+    llmdeploy deploy-endpoint configs/twin.yaml --dry-run
+    llmdeploy deploy-endpoint configs/smollm2.yaml --target local --yes
+    llmdeploy deploy-endpoint --set instance.type=ml.g6.xlarge
+    """  # noqa: D301 - \b keeps the lines apart in --help
+    from llm_deploy.cli import screen
+    from llm_deploy.deploy.receipt import plan_document
+    from llm_deploy.targets import deployment
+    from llm_deploy.targets.registry import connect
+
+    settings, loaded = _load(config, assignments or [], endpoint_type)
+    connection = connect(target, settings=settings)
+    screen.say(connection.describe())
+    deployed = deployment.plan_deployment(loaded.spec, connection)
+    notes = tuple(dict.fromkeys((*loaded.notes, *deployed.resolved.notes)))
+    screen.show_plan(deployed.plan, f"{loaded.spec.name}:")
+    for note in notes:
+        screen.say(f"  note: {note}")
+    screen.say(screen.count_line(deployed.plan))
+    if dry_run:
+        if as_json:
+            screen.write_json(plan_document(deployed.plan))
+        return
+    started_s = time.monotonic()
+    steps = []
+    if not deployed.plan.empty:
+        screen.agree(f"Deploy to account {connection.account}, {connection.region}?", yes=yes)
+        steps = screen.follow(deployment.apply_deployment(deployed, connection, timeout_s=timeout_s, wait=not no_wait))
+    answer = None if no_wait or deployed.plan.empty else deployment.smoke(deployed, connection)
+    receipt = deployment.receipt(deployed, connection, steps, time.monotonic() - started_s, answer)
+    if as_json:
+        screen.write_json(receipt.document())
+    headline = _headline(loaded.spec.name, receipt.seconds, empty=deployed.plan.empty, waited=not no_wait)
+    screen.show_receipt(receipt, headline)
+
+
+def _headline(name: str, seconds: float, *, empty: bool, waited: bool) -> str:
+    if empty:
+        return f"{name} is as wanted; nothing was changed."
+    if not waited:
+        return f"{name} was started; `llmdeploy status {name}` tells when it is up, the same command finishes it."
+    return f"{name} is up after {seconds:.1f} s."
+
+
+def _load(config: Path | None, assignments: list[str], endpoint_type: str | None) -> tuple[Settings, LoadedSpec]:
+    from llm_deploy.catalog import load_spec
+    from llm_deploy.settings import load_settings
+
+    settings = load_settings()
+    return settings, load_spec(config, settings=settings, overrides=pairs(assignments), endpoint_type=endpoint_type)
+
+
+def pairs(assignments: list[str]) -> dict[str, str]:
+    """`["a.b=c"]` → `{"a.b": "c"}`. Raises SpecError for one without a field or an equals sign."""
+    from llm_deploy.errors import SpecError
+
+    found = {}
+    for assignment in assignments:
+        field, separator, value = assignment.partition("=")
+        if not separator or not field:
+            raise SpecError(f"--set {assignment}: expected FIELD=VALUE, for example --set instance.type=ml.g6.xlarge")
+        found[field.strip()] = value
+    return found

@@ -1,0 +1,79 @@
+"""`llmdeploy list`, `status` and `describe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from llm_deploy.cli import options
+
+
+def list_deployments(target: options.Target = None, as_json: options.AsJson = False) -> None:
+    """List the deployments of this account and region, and components that were left without an endpoint."""
+    from llm_deploy.cli import screen
+    from llm_deploy.targets.registry import connect
+    from llm_deploy.targets.sagemaker.overview import deployments
+
+    found = list(deployments(connect(target).session))
+    if as_json:
+        screen.write_json(screen.json_of(found))
+        return
+    if not found:
+        screen.say("No deployments.")
+        return
+    rows = [
+        (item.name, item.status + (" (no endpoint)" if item.orphan else ""), item.endpoint_type, item.model)
+        for item in found
+    ]
+    for line in screen.table(rows, ("NAME", "STATUS", "TYPE", "MODEL")):
+        typer.echo(line)
+
+
+def status(name: options.Name, target: options.Target = None, as_json: options.AsJson = False) -> None:
+    """Show state, machines, copies, list price and notes of a deployment."""
+    from llm_deploy.cli import screen
+    from llm_deploy.targets.registry import connect
+    from llm_deploy.targets.sagemaker.overview import deployment_status
+
+    connection = connect(target)
+    found = deployment_status(connection.session, name)
+    cost = _usd_per_hour(found.instances, connection.region)
+    if as_json:
+        screen.write_json({**screen.json_of(found), "usd_per_hour": cost})
+        return
+    typer.echo(f"{found.name}: {found.status}" + (f" ({found.reason})" if found.reason else ""))
+    typer.echo(f"  model      {found.model}")
+    typer.echo(f"  type       {found.endpoint_type}, config {found.config}")
+    for variant in found.instances:
+        typer.echo(f"  machines   {variant['count']} of {variant['desired']} {variant['type']} ({variant['variant']})")
+    for component in found.components:
+        reason = f" ({component.reason})" if component.reason else ""
+        copies = f"{component.copies} of {component.desired_copies} copies"
+        typer.echo(f"  component  {component.name}: {component.status}, {copies}{reason}")
+    typer.echo(f"  bills      {'price unknown' if cost is None else f'${cost:.2f}/h at list price'}")
+    for key, value in found.notes.items():
+        typer.echo(f"  note       {key}: {value}")
+
+
+def describe(name: options.Name, target: options.Target = None) -> None:
+    """Print every object of a deployment in full, as JSON. Values that look secret are masked."""
+    from llm_deploy.cli import screen
+    from llm_deploy.errors import NotFoundError
+    from llm_deploy.targets import deployment
+    from llm_deploy.targets.registry import connect
+
+    documents = deployment.documents_of(connect(target), name)
+    if not documents:
+        raise NotFoundError(f"there is nothing of '{name}' here", hint="`llmdeploy list` shows what there is.")
+    screen.write_json(documents)
+
+
+def _usd_per_hour(instances: Sequence[Mapping[str, Any]], region: str) -> float | None:
+    from llm_deploy import catalog
+
+    prices = [catalog.price(variant["type"], region) for variant in instances]
+    if any(price is None or price.usd_per_hour is None for price in prices):
+        return None
+    return sum(price.usd_per_hour * variant["count"] for price, variant in zip(prices, instances, strict=True))

@@ -1,0 +1,182 @@
+"""Deploying and deleting an endpoint on a connected target: what the command line and the seed's Python both call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from llm_deploy import catalog
+from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
+from llm_deploy.deploy.apply import Step
+from llm_deploy.deploy.inventory import Managers
+from llm_deploy.deploy.plan import Plan, not_ours
+from llm_deploy.deploy.receipt import Receipt, Smoke, masked, what_was_done
+from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
+from llm_deploy.dialects.types import GenerationRequest
+from llm_deploy.errors import DeployError, InferenceError, SpecError
+from llm_deploy.resource import Resource
+from llm_deploy.spec import DeploymentSpec, ResolvedSpec
+from llm_deploy.targets.registry import Connection, connect
+from llm_deploy.targets.sagemaker import logs, strategy
+from llm_deploy.targets.sagemaker.diagnose import explained
+from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.managers import hosting_managers
+
+SMOKE_PROMPT = "The capital of France is"
+SMOKE_TOKENS = 16
+SMOKE_PATIENCE_S = 120.0
+
+
+class ResourceManager:
+    """The managers of every kind of resource of a target, ready to use.
+
+    Without a connection, the target of the environment is opened when it is first needed.
+    """
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        """The cloud that this manages resources of."""
+        if self._connection is None:
+            self._connection = connect()
+        return self._connection
+
+    @property
+    def managers(self) -> Managers:
+        """By kind, in the order of making."""
+        return hosting_managers(self.connection.session)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a resolved spec wants and what has to be done for it."""
+
+    resolved: ResolvedSpec
+    resources: tuple[Resource, ...]
+    plan: Plan
+
+
+def service_for(connection: Connection) -> DeploymentService:
+    """The deploy engine over a connection's managers."""
+    return DeploymentService(ResourceManager(connection))
+
+
+def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
+    """The role for the containers: the spec's, the environment's, the file of `create-roles`, or a prepared one.
+
+    Raises:
+        SpecError: There is none, or it is of another account than the credentials.
+    """
+    named = spec.execution_role_arn or connection.settings.execution_role_arn()
+    if named is not None and named.split(":")[4] == connection.account:
+        return named
+    if connection.prepared_role_arn is not None:
+        return connection.prepared_role_arn
+    if named is not None:
+        raise SpecError(
+            f"the execution role {named} is of another account than the credentials ({connection.account})",
+            hint="Sign in to that account, or name a role of this one in AWS_ARN_ROLE.",
+        )
+    raise SpecError(
+        "no execution role is named", hint="Run `llmdeploy create-roles --write-env`, or set AWS_ARN_ROLE in .env."
+    )
+
+
+def plan_deployment(spec: DeploymentSpec, connection: Connection) -> Deployed:
+    """Resolve a spec for a place and compare it with what is there. Reads only."""
+    resolved = catalog.resolve(spec, connection.place, execution_role(spec, connection))
+    resources = strategy.resources(resolved)
+    return Deployed(resolved, resources, service_for(connection).plan(spec.name, resources))
+
+
+def apply_deployment(
+    deployed: Deployed, connection: Connection, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = True
+) -> Iterator[Step]:
+    """Carry out a plan. A failure comes with its cause and the containers' last lines, as far as they can be had."""
+    try:
+        yield from service_for(connection).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
+    except DeployError as error:
+        component = deployed.resolved.component_name
+        groups = logs.log_groups(deployed.resolved.spec.name, [component] if component else [])
+        lines = [line.text for line in logs.read(connection.session, groups)]
+        raise explained(error, lines) from error
+
+
+def plan_removal(name: str, connection: Connection) -> Plan:
+    """What has to go so that nothing of a deployment is left. Raises ConflictError when the endpoint is not ours."""
+    plan = service_for(connection).plan_deletion(name)
+    for manager in (EndpointManager(connection.session), InferenceComponentManager(connection.session)):
+        standing = manager.find(name)
+        if standing is not None and standing.owned_by != name:
+            raise not_ours(standing, name)
+    return plan
+
+
+def smoke(deployed: Deployed, connection: Connection) -> Smoke:
+    """One short streamed request, the proof that a new endpoint answers. Raises InferenceError when it does not."""
+    endpoint = client_for(connection, deployed.resolved.spec.name, deployed.resolved.component_name)
+    request = GenerationRequest(prompt=SMOKE_PROMPT, max_new_tokens=SMOKE_TOKENS, temperature=0.01, top_p=0.9)
+    started_s = time.monotonic()
+    first_s: float | None = None
+    text, generated = "", None
+    for chunk in endpoint.stream(request):
+        if first_s is None and chunk.text:
+            first_s = time.monotonic() - started_s
+        text += chunk.text
+        generated = chunk.counts.generated if chunk.counts else generated
+    if not text:
+        raise InferenceError("the endpoint answered its first request with no text")
+    return Smoke(SMOKE_PROMPT, text, first_s, time.monotonic() - started_s, generated)
+
+
+def client_for(connection: Connection, name: str, component: str | None = None) -> LLMInferenceSagemakerEndpoint:
+    """The client of an endpoint on this connection."""
+    return LLMInferenceSagemakerEndpoint(
+        name,
+        inference_component_name=component,
+        session=connection.session,
+        wait_for_capacity_s=SMOKE_PATIENCE_S,
+    )
+
+
+def receipt(
+    deployed: Deployed, connection: Connection, steps: list[Step], seconds: float, answer: Smoke | None
+) -> Receipt:
+    """The end of a deployment."""
+    resolved = deployed.resolved
+    price = resolved.usd_per_hour
+    return Receipt(
+        deployment=resolved.spec.name,
+        target=connection.target,
+        account=connection.account,
+        region=connection.region,
+        done=what_was_done(steps),
+        seconds=round(seconds, 2),
+        usd_per_hour=None if price is None else price * resolved.spec.instance.initial_count,
+        price_note=resolved.price_note,
+        smoke=answer,
+        notes=resolved.notes,
+    )
+
+
+def component_names(connection: Connection, name: str) -> list[str]:
+    """The inference components of a deployment."""
+    return [found.name for found in InferenceComponentManager(connection.session).owned(name)]
+
+
+def documents_of(connection: Connection, name: str) -> list[dict[str, Any]]:
+    """Every object of a deployment in full, as the cloud describes it, with what looks secret masked."""
+    return [
+        {
+            "kind": found.kind,
+            "name": found.name,
+            "status": found.status,
+            "tags": dict(found.tags),
+            "properties": masked(found.properties),
+        }
+        for found in service_for(connection).inventory(name).ours()
+    ]

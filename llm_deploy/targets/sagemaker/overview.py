@@ -1,0 +1,134 @@
+"""What is deployed, read from the cloud: the list, and one deployment in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from llm_deploy.aws import Session, aws_errors
+from llm_deploy.deploy.inventory import Found
+from llm_deploy.errors import NotFoundError
+from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL, tag_map
+from llm_deploy.targets.sagemaker.hosting import EndpointConfigManager, EndpointManager, InferenceComponentManager
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One line of the list. `orphan`: a component whose endpoint is gone, which AWS keeps and may bill."""
+
+    name: str
+    status: str
+    endpoint_type: str
+    model: str
+    created_at: datetime | None
+    orphan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentStatus:
+    """An inference component: its state and its copies."""
+
+    name: str
+    status: str
+    copies: int
+    desired_copies: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentStatus:
+    """One deployment in detail.
+
+    Attributes:
+        instances: By variant: instance type, current and desired count.
+        notes: Tags that the cloud itself has put on the endpoint (`aws:...`).
+    """
+
+    name: str
+    status: str
+    reason: str | None
+    endpoint_type: str
+    model: str
+    config: str
+    created_at: datetime | None
+    instances: tuple[Mapping[str, Any], ...]
+    components: tuple[ComponentStatus, ...]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def deployments(session: Session) -> Iterator[Deployment]:
+    """Every deployment of ours in this account and region: endpoints by their tag, and components left without one."""
+    names = set()
+    for name, arn, status, created_at in _listed(session, "endpoint", "Endpoint"):
+        names.add(name)
+        tags = _tags(session, arn)
+        if TAG_DEPLOYMENT in tags:
+            yield Deployment(name, status, tags.get(TAG_ENDPOINT_TYPE, "?"), tags.get(TAG_MODEL, "?"), created_at)
+    for name, arn, status, created_at in _listed(session, "inference_component", "InferenceComponent", without=names):
+        tags = _tags(session, arn)
+        if TAG_DEPLOYMENT in tags:
+            yield Deployment(name, status, "inference-component", tags.get(TAG_MODEL, "?"), created_at, orphan=True)
+
+
+def deployment_status(session: Session, name: str) -> DeploymentStatus:
+    """One deployment. Raises NotFoundError when there is no endpoint of this name."""
+    endpoint = EndpointManager(session).find(name)
+    if endpoint is None:
+        raise NotFoundError(f"there is no endpoint '{name}' in {session.region}", hint="`llmdeploy list` shows them.")
+    config = EndpointConfigManager(session).find(endpoint.properties["EndpointConfigName"])
+    components = InferenceComponentManager(session).owned(name)
+    return DeploymentStatus(
+        name=name,
+        status=endpoint.status,
+        reason=endpoint.reason,
+        endpoint_type=endpoint.tags.get(TAG_ENDPOINT_TYPE, "unknown"),
+        model=endpoint.tags.get(TAG_MODEL, "unknown"),
+        config=endpoint.properties["EndpointConfigName"],
+        created_at=endpoint.created_at,
+        instances=tuple(_instances(endpoint, config)),
+        components=tuple(_component(found) for found in components),
+        notes={key: value for key, value in endpoint.tags.items() if key.startswith("aws:")},
+    )
+
+
+def _instances(endpoint: Found, config: Found | None) -> Iterator[Mapping[str, Any]]:
+    asked = {item["VariantName"]: item for item in (config.properties["ProductionVariants"] if config else ())}
+    for variant in endpoint.properties.get("ProductionVariants", ()):
+        wanted = asked.get(variant["VariantName"], {})
+        yield {
+            "variant": variant["VariantName"],
+            "type": wanted.get("InstanceType", "unknown"),
+            "count": variant.get("CurrentInstanceCount", wanted.get("InitialInstanceCount")),
+            "desired": variant.get("DesiredInstanceCount", wanted.get("InitialInstanceCount")),
+        }
+
+
+def _component(found: Found) -> ComponentStatus:
+    runtime = found.properties["RuntimeConfig"]
+    current, desired = runtime.get("CurrentCopyCount", 0), runtime.get("DesiredCopyCount", 0)
+    return ComponentStatus(found.name, found.status, current, desired, found.reason)
+
+
+def _listed(
+    session: Session, verb: str, noun: str, without: frozenset[str] | set[str] = frozenset()
+) -> list[tuple[str, str, str, datetime]]:
+    """Name, ARN, status and age of every object of a kind; `without`: not those on endpoints of these names."""
+    with aws_errors(f"list {verb.replace('_', ' ')}s"):
+        pages = session.client("sagemaker").get_paginator(f"list_{verb}s").paginate()
+        items = [item for page in pages for item in page[f"{noun}s"]]
+    return [
+        (item[f"{noun}Name"], item[f"{noun}Arn"], item[f"{noun}Status"], item["CreationTime"])
+        for item in items
+        if item.get("EndpointName") not in without or verb == "endpoint"
+    ]
+
+
+def _tags(session: Session, arn: str) -> dict[str, str]:
+    try:
+        with aws_errors(f"read the tags of {arn}"):
+            return tag_map(session.client("sagemaker").list_tags(ResourceArn=arn)["Tags"])
+    except NotFoundError:
+        # Deleted between the list and this question.
+        return {}
