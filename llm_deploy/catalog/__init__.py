@@ -1,6 +1,6 @@
 """Facts about instances, images and engines, from data files with source and date, and what follows for a spec.
 
-    spec ── judge (what cannot be) ── resolve (what was left open) ─▶ ResolvedSpec
+spec ── judge (what cannot be) ── resolve (what was left open) ─▶ ResolvedSpec
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from llm_deploy.catalog.data_files import data
 from llm_deploy.catalog.instances import InstanceType
@@ -67,9 +67,7 @@ def own_image(uri: str, engine: Engine) -> Image:
         if row["tag"] == tag:
             cuda = row["cuda"] or engine_facts(engine).get("cuda", {}).get(family)
             return Image(uri, engine, engine_facts(engine)["dialect"], cuda, family, number)
-    found = re.search(r"(?<![a-z0-9])cu(?:da)?(\d\d)\.?(\d)(?![0-9])", tag)
-    cuda = f"{found[1]}.{found[2]}" if found else None
-    return Image(uri, engine, engine_facts(engine)["dialect"], cuda)
+    return Image(uri, engine, engine_facts(engine)["dialect"], cuda_of(tag))
 
 
 def get_huggingface_llm_image_uri(backend: str, region: str | None = None, version: str | None = None) -> str:
@@ -101,6 +99,12 @@ def inference_ami_version(image: Image, instance: InstanceType) -> str | None:
     return None
 
 
+def cuda_of(tag: str) -> str | None:
+    """`13.0` of a tag with `cu130`; `None` where the tag does not say."""
+    found = re.search(r"(?<![a-z0-9])cu(?:da)?(\d\d)\.?(\d)(?![0-9])", tag)
+    return f"{found[1]}.{found[2]}" if found else None
+
+
 def engine_facts(engine: str) -> Mapping[str, Any]:
     """The row of an engine in `containers.yaml`."""
     facts: Mapping[str, Any] = data("containers")["engines"][engine]
@@ -126,7 +130,7 @@ def number(version: str) -> tuple[int, ...]:
 def _engine(engine: str) -> Engine:
     if engine not in ENGINES:
         raise SpecError(f"engine: {engine!r} is unknown; expected {', '.join(ENGINES)}{suggestion(engine, ENGINES)}")
-    return cast("Engine", engine)
+    return engine
 
 
 def _registry(region: str) -> str:

@@ -83,7 +83,7 @@ def _component_fits(spec: DeploymentSpec, instance: InstanceType) -> Iterator[Fi
     if resources.copies > room and not (spec.autoscaling and spec.instance.max_count is None):
         yield Finding(
             ("resources", "copies"),
-            f"{resources.copies} copies of {resources.num_accelerators} accelerators do not fit on {machines} × "
+            f"{resources.copies} copies of {resources.num_accelerators} accelerators do not fit on {machines} of "
             f"{instance.name}; raise instance.initial_count or instance.max_count",
             (_INSTANCE, ("resources", "num_accelerators"), ("instance", "max_count"), ("instance", "initial_count")),
         )
@@ -110,7 +110,9 @@ def _driver(spec: DeploymentSpec, instance: InstanceType) -> Iterator[Finding]:
         return
     if instance.family not in amis[chosen]["families"]:
         fitting = [name for name, row in amis.items() if instance.family in row["families"]]
-        yield Finding(path, f"{chosen} does not run on {instance.name}; {', '.join(fitting) or 'none'} does", (_INSTANCE,))
+        yield Finding(
+            path, f"{chosen} does not run on {instance.name}; {', '.join(fitting) or 'none'} does", (_INSTANCE,)
+        )
     cuda = _cuda(spec)
     if cuda and amis[chosen]["cuda"] and _too_old(amis[chosen]["cuda"], cuda):
         yield Finding(
@@ -143,7 +145,8 @@ def _quantize(spec: DeploymentSpec) -> Iterator[Finding]:
     if spec.quantize and known and spec.quantize not in known:
         yield Finding(
             ("quantize",),
-            f"{spec.quantize!r} is unknown to {spec.engine}; expected {', '.join(known)}{suggestion(spec.quantize, known)}",
+            f"{spec.quantize!r} is unknown to {spec.engine}; expected {', '.join(known)}"
+            f"{suggestion(spec.quantize, known)}",
             (("engine",),),
         )
 
@@ -154,7 +157,9 @@ def _whole_environment(spec: DeploymentSpec) -> Iterator[Finding]:
     for key, value in environment(own).items():
         written = spec.environment.get(key)
         if written is not None and written != value and key not in rules.TENSOR_PARALLEL_VARIABLES:
-            yield Finding(("environment", key), f"contradicts the spec, from which {key}={value} follows; change that field")
+            yield Finding(
+                ("environment", key), f"contradicts the spec, from which {key}={value} follows; change that field"
+            )
     whole = environment(spec)
     if len(spec.environment) <= rules.ENVIRONMENT_ENTRIES:
         for finding in rules.check_environment(whole):

@@ -26,7 +26,9 @@ def resolve(spec: DeploymentSpec, place: Place, execution_role_arn: str) -> Reso
     if wrong:
         raise SpecError("\n".join(wrong))
     machine = instance(spec.instance.type)
-    image = own_image(spec.image, spec.engine) if spec.image else image_uri(spec.engine, place.region, spec.engine_version)
+    image = (
+        own_image(spec.image, spec.engine) if spec.image else image_uri(spec.engine, place.region, spec.engine_version)
+    )
     cost = price(machine.name, place.region)
     return ResolvedSpec(
         spec=_filled_in(spec, machine),
@@ -97,20 +99,20 @@ def _notes(spec: DeploymentSpec, machine: InstanceType, image: Image, cost: Pric
 def _driver_notes(spec: DeploymentSpec, image: Image) -> Iterator[str]:
     chosen = spec.instance.inference_ami_version or ""
     if image.cuda and image.cuda.startswith("12.") and chosen.endswith("-gpu-4-1"):
-        yield f"{chosen} brings CUDA 13 and the image has {image.cuda}; such containers were seen to stop without a log."
+        yield f"{chosen} brings CUDA 13 and the image has {image.cuda}; such containers failed without a log."
     if image.cuda and image.cuda.startswith("13.") and chosen.endswith("-gpu-3-1"):
-        yield f"{chosen} is older than the image's CUDA {image.cuda}; it works only with an image that bundles cuda-compat."
+        yield f"{chosen} is older than the image's CUDA {image.cuda}; the image must bundle cuda-compat."
 
 
 def _scaling_notes(spec: DeploymentSpec, machine: InstanceType) -> Iterator[str]:
     tracking = spec.autoscaling
     if tracking is None or spec.endpoint_type is EndpointType.MODEL_BASED:
         return
-    bounds = {**{"min_count": spec.instance.min_count, "max_count": spec.instance.max_count}, **_bounds(spec, machine)}
+    bounds = {"min_count": spec.instance.min_count, "max_count": spec.instance.max_count, **_bounds(spec, machine)}
     room = (bounds["max_count"] or 0) * copies_per_instance(spec, machine)
     if tracking.max_copies > room:
         yield (
-            f"autoscaling may ask for {tracking.max_copies} copies, and {bounds['max_count']} × {machine.name} hold "
+            f"autoscaling may ask for {tracking.max_copies} copies, and {bounds['max_count']} of {machine.name} hold "
             f"{room}; raise instance.max_count."
         )
     if bounds["min_count"] == 0:

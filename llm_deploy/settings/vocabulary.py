@@ -40,7 +40,9 @@ class Settings(BaseSettings):
 
     AWS_REGION: Annotated[
         str,
-        Field(validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"),
+        Field(
+            validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
+        ),
     ] = "eu-central-1"
     """Region of everything that is made. AWS_DEFAULT_REGION is read as well."""
     AWS_ACCESS_KEY: SecretStr | None = None

@@ -1,8 +1,8 @@
 """The spec: what the user wants. Documents, the rules between their fields, and the loader.
 
-    file ─┐
-    flags ├─ layers ─ documents (each field) ─ rules (between fields) ─ judges (the catalogue) ─▶ LoadedSpec
-    .env ─┘
+file ─┐
+flags ├─ layers ─ documents (each field) ─ rules (between fields) ─ judges (the catalogue) ─▶ LoadedSpec
+.env ─┘
 """
 
 from __future__ import annotations

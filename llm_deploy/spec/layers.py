@@ -99,12 +99,12 @@ def _another_model(path: Path, value: Mapping[str, Any]) -> bool:
 
 def _has(values: object, path: Path) -> bool:
     for part in path:
-        if isinstance(values, Mapping) and part in values:
-            values = values[part]
-        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
-            values = values[part]
-        else:
+        inside = (
+            part in values if isinstance(values, Mapping) else isinstance(values, list) and part in range(len(values))
+        )
+        if not inside:
             return False
+        values = values[part]  # type: ignore[index] - a mapping or a list, as was just seen
     return True
 
 

@@ -38,7 +38,7 @@ _KINDS = {
 
 def problems_of(error: ValidationError, document: type[BaseModel]) -> tuple[Finding, ...]:
     """Every error as a finding, each place once."""
-    found = {}
+    found: dict[Path, Finding] = {}
     for item in error.errors(include_url=False):
         path = _path(item["loc"])
         found.setdefault(path, Finding(path, _message(item, path, document)))

@@ -202,7 +202,9 @@ def _tag_problems(key: str, value: str) -> Iterator[str]:
 def _network(spec: DeploymentSpec) -> Iterator[Finding]:
     network = spec.network
     if bool(network.subnets) != bool(network.security_group_ids):
-        missing, given = ("subnets", "security_group_ids") if network.security_group_ids else ("security_group_ids", "subnets")
+        missing, given = (
+            ("subnets", "security_group_ids") if network.security_group_ids else ("security_group_ids", "subnets")
+        )
         yield Finding(("network", missing), f"needed with {given}: a VPC takes both or none", (("network", given),))
     if network.isolation and not hasattr(spec.model, "s3_uri"):
         yield Finding(

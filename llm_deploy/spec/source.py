@@ -84,7 +84,7 @@ def parse(text: str, name: str) -> Source:
     if node is None:
         raise SpecError(f"{name}: the file is empty.", hint="Copy configs/twin.yaml and change it.")
     if not isinstance(node, yaml.MappingNode):
-        raise SpecError(f"{name}:{_line(node)}: expected fields (`name: ...`), found a {node.id}.")
+        raise SpecError(f"{name}:{_line(node)}: expected fields (`name: ...`), found a {_kind(node)}.")
     reader = _Reader(name)
     raw = reader.value(node, ())
     if reader.problems:
@@ -97,7 +97,7 @@ def _refuse_what_is_not_plain(text: str, name: str) -> None:
     depth = 0
     documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        where = f"{name}:{event.start_mark.line + 1}"
+        where = f"{name}:{event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise SpecError(f"{where}: anchors and aliases (& and *) are not taken; write the value out.")
         if isinstance(event, yaml.DocumentStartEvent):
@@ -159,6 +159,10 @@ class _Reader:
 
     def _problem(self, node: yaml.Node, message: str) -> None:
         self.problems.append(f"{self.name}:{_line(node)}: {message}.")
+
+
+def _kind(node: yaml.Node) -> str:
+    return "list" if isinstance(node, yaml.SequenceNode) else "single value"
 
 
 def _line(node: yaml.Node) -> int:

@@ -1,4 +1,4 @@
-"""The seed's `.env` vocabulary as a layer of a spec, and the Twin: the deployment it describes when no file is given."""
+"""The seed's `.env` vocabulary as a layer of a spec, and the Twin: what it describes when no file is given."""
 
 from __future__ import annotations
 
@@ -56,14 +56,13 @@ def from_settings(settings: Settings, *, only_set: bool) -> Layer:
 
 
 def twin(settings: Settings) -> Layer:
-    """The whole deployment that the variables describe, as in `configs/twin.yaml`: TGI, an inference component, 1 to 2
-    copies."""
+    """The whole deployment that the variables describe; with their defaults it is `configs/twin.yaml`."""
     layer = from_settings(settings, only_set=False)
     values: dict[str, Any] = {
         "engine": "tgi",
         "autoscaling": {"min_copies": 1, "max_copies": max(_TWIN_MOST_COPIES, settings.COPIES)},
     }
-    return Layer({**layer.values, **values}, {**{path: DEFAULT for path in paths(values)}, **layer.origins})
+    return Layer({**layer.values, **values}, {**dict.fromkeys(paths(values), DEFAULT), **layer.origins})
 
 
 def _put(layer: Layer, path: tuple[str, ...], value: object, origin: Origin) -> None:
