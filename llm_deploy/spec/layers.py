@@ -97,14 +97,14 @@ def _another_model(path: Path, value: Mapping[str, Any]) -> bool:
     return path == ("model",) and bool({"id", "s3_uri"} & value.keys())
 
 
-def _has(values: object, path: Path) -> bool:
+def _has(values: Any, path: Path) -> bool:  # noqa: ANN401 - any raw value
     for part in path:
         inside = (
             part in values if isinstance(values, Mapping) else isinstance(values, list) and part in range(len(values))
         )
         if not inside:
             return False
-        values = values[part]  # type: ignore[index] - a mapping or a list, as was just seen
+        values = values[part]
     return True
 
 

@@ -29,7 +29,7 @@ Judge = Callable[[DeploymentSpec], Iterable[Finding]]
 Provenance = Mapping[str, Origin]
 """By dotted field: where its value came from."""
 
-TOKEN_KEPT_BACK = (
+NOTE_KEPT_BACK = (
     "HUGGINGFACE_ACCESS_TOKEN is not sent to the container, because DescribeModel would show it. "
     "A gated model needs it: stage the model to S3, or set allow_token_in_environment: true."
 )
@@ -108,7 +108,7 @@ def _with_token(layer: Layer, settings: Settings) -> tuple[Layer, tuple[str, ...
     if token is None or not from_hub or not isinstance(environment, Mapping):
         return layer, ()
     if str(layer.values.get("allow_token_in_environment", "false")).lower() not in {"true", "yes", "on", "1"}:
-        return layer, (TOKEN_KEPT_BACK,)
+        return layer, (NOTE_KEPT_BACK,)
     if rules.TOKEN_NAMES & environment.keys():
         return layer, ()
     origin = Origin("env", settings.origin("HUGGINGFACE_ACCESS_TOKEN") or "HUGGINGFACE_ACCESS_TOKEN")
