@@ -73,7 +73,10 @@ def describe(name: options.Name, target: options.Target = None) -> None:
 def _usd_per_hour(instances: Sequence[Mapping[str, Any]], region: str) -> float | None:
     from llm_deploy import catalog
 
-    prices = [catalog.price(variant["type"], region) for variant in instances]
-    if any(price is None or price.usd_per_hour is None for price in prices):
-        return None
-    return sum(price.usd_per_hour * variant["count"] for price, variant in zip(prices, instances, strict=True))
+    total = 0.0
+    for variant in instances:
+        each = catalog.price(variant["type"], region).usd_per_hour
+        if each is None:
+            return None
+        total += each * (variant["count"] or 0)
+    return total

@@ -10,7 +10,6 @@ from typing import Any
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.plan import Action, Plan, short_kind
 
-
 MASK = "********"
 _SECRET_NAME = re.compile(r"TOKEN$|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"^hf_[A-Za-z0-9]{16,}$")

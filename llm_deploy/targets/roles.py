@@ -24,6 +24,12 @@ ROLE_FILE = "sagemaker_execution_role.json"
 ENV_FILE = ".env"
 
 
+def kept_role_arn(folder: Path = Path()) -> str | None:
+    """The execution role that `create-roles` noted down in this folder."""
+    arn = _document(folder / ROLE_FILE).get("RoleArn")
+    return arn if isinstance(arn, str) and arn.startswith("arn:") else None
+
+
 def wish_for(connection: Connection, *, prefix: str | None, model_bucket: str | None, user: bool) -> iam.RolesWish:
     """What roles are wanted. Raises SpecError for a prefix or an S3 prefix that is none."""
     chosen = prefix or connection.settings.SAGEMAKER_ENDPOINT_INFERENCE
@@ -131,11 +137,7 @@ class Roles:
             manager.delete(found)
 
     def _read(self, name: str) -> dict[str, Any]:
-        try:
-            document = json.loads((self.folder / name).read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return document if isinstance(document, dict) else {}
+        return _document(self.folder / name)
 
     def _write(self, name: str, document: dict[str, Any]) -> Path:
         """Write a file that only its owner may read, whole or not at all."""
@@ -161,3 +163,11 @@ class Roles:
             set_key(path, name, value, quote_mode="never")
         path.chmod(0o600)
         return path
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
