@@ -38,7 +38,8 @@ class PayloadSlot:
         Raises:
             InferenceRequestError: Nothing was set here, and the default has no inputs.
         """
-        request = (_SET.get() or {}).get(self, default)
+        requests = _SET.get()
+        request = default if requests is None else requests.get(self, default)
         if not request.prompt and not request.messages:
             raise InferenceRequestError(
                 "no payload was set in this thread or task",

@@ -1,0 +1,72 @@
+"""A model server's own words as one of our errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+
+from llm_deploy.dialects.failures import MAX_QUOTED_CHARS, model_error
+from llm_deploy.errors import (
+    AccessDeniedError,
+    CredentialsError,
+    InferenceError,
+    InferenceRequestError,
+    InferenceTimeoutError,
+    LlmDeployError,
+    NoCapacityError,
+    OverloadedError,
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InferenceRequestError),
+        (401, CredentialsError),
+        (403, AccessDeniedError),
+        (404, InferenceRequestError),
+        (413, InferenceRequestError),
+        (422, InferenceRequestError),
+        (424, InferenceError),
+        (429, OverloadedError),
+        (500, InferenceError),
+        (503, NoCapacityError),
+        (504, InferenceTimeoutError),
+    ],
+)
+def test_the_status_says_the_class(status: int, kind: type[LlmDeployError]) -> None:
+    """Exactly this class, and the server's words in the message."""
+    error = model_error('{"error": "its own words", "error_type": "whatever"}', status=status)
+    assert type(error) is kind
+    assert "its own words" in error.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "input is too long", "error_type": "validation"},
+        {"error": {"message": "input is too long", "type": "BadRequestError", "code": 400}},
+        {"object": "error", "message": "input is too long", "type": "BadRequestError", "code": 400},
+        {"detail": "input is too long"},
+        {"message": "input is too long"},
+        "input is too long",
+    ],
+)
+def test_every_engines_shape_gives_its_message(body: object) -> None:
+    """The message is the server's sentence, not its JSON."""
+    error = model_error(body if isinstance(body, str) else json.dumps(body), status=400)
+    assert error.message == "the model server failed (HTTP 400): input is too long"
+
+
+def test_the_kind_that_a_server_names_goes_before_its_status() -> None:
+    """TGI's "overloaded" is overload under any status."""
+    assert type(model_error('{"error":"full","error_type":"overloaded"}', status=500)) is OverloadedError
+
+
+@given(st.text(max_size=3 * MAX_QUOTED_CHARS), st.none() | st.integers(100, 599))
+def test_any_body_gives_one_bounded_error(body: str, status: int | None) -> None:
+    """Whatever a server says, there is a message, and it is not megabytes long."""
+    error = model_error(body, status=status)
+    assert 0 < len(error.message) < MAX_QUOTED_CHARS + 200
