@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llm_deploy.client.inference import Inference, StreamingInference
     from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
     from llm_deploy.spec import DeploymentSpec, EndpointType, ResourceRequirements
-    from llm_deploy.targets.registry import create_endpoint
+    from llm_deploy.targets.huggingface import create_endpoint
 
     __version__: str
 
@@ -47,7 +47,7 @@ _HOMES = {
     "LLMInferenceSagemakerEndpoint": "llm_deploy.client.endpoint",
     "ResourceRequirements": "llm_deploy.spec",
     "StreamingInference": "llm_deploy.client.inference",
-    "create_endpoint": "llm_deploy.targets.registry",
+    "create_endpoint": "llm_deploy.targets.huggingface",
 }
 
 

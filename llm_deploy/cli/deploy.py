@@ -19,7 +19,7 @@ DEFAULT_TIMEOUT_S = 3600.0
 
 def deploy_endpoint(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="The spec's YAML file; without one, the Twin from .env.")
+        Path | None, typer.Argument(metavar="CONFIG", help="The spec's YAML file; without one, the Twin from .env.")
     ] = None,
     target: options.Target = None,
     endpoint_type: Annotated[

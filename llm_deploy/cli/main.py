@@ -15,6 +15,7 @@ from typer.main import get_command
 from llm_deploy.errors import LlmDeployError
 
 INTERRUPTED_EXIT_CODE = 130
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class Entry(NamedTuple):
@@ -56,14 +57,15 @@ class LazyGroup(TyperGroup):
         if entry is None:
             return None
         loaded = getattr(import_module(f"llm_deploy.cli.{entry.module}"), entry.attribute)
+        group = typer.Typer(
+            rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, context_settings=HELP_NAMES
+        )
         if isinstance(loaded, typer.Typer):
-            command = get_command(loaded)
-        else:
-            single = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-            single.command(cmd_name, short_help=entry.summary)(loaded)
-            command = get_command(single)
-        command.name = cmd_name
-        return command
+            loaded.rich_markup_mode = None
+            group.add_typer(loaded, name=cmd_name)
+            return get_command(group).get_command(ctx, cmd_name)
+        group.command(cmd_name, short_help=entry.summary)(loaded)
+        return get_command(group)
 
     def format_commands(self, ctx: object, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as above
         """The list in `--help`, from the table alone."""
@@ -77,7 +79,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_NAMES,
 )
 
 
