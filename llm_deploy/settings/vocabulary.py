@@ -17,6 +17,17 @@ from llm_deploy.errors import SpecError
 
 LARGEST_FILE_BYTES = 64 * 1024
 
+REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
+ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+$"
+URL_PATTERN = r"^https?://[^\s/]+"
+TARGET_PATTERN = r"^[a-z][a-z-]*$"
+EXPECTED = {
+    REGION_PATTERN: "expected a region such as eu-central-1",
+    ROLE_PATTERN: "expected a role's whole ARN, such as arn:aws:iam::123456789012:role/llmdeploy-execution",
+    URL_PATTERN: "expected an address such as http://127.0.0.1:4599",
+    TARGET_PATTERN: "expected a target: sagemaker or local",
+}
+
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
@@ -40,20 +51,18 @@ class Settings(BaseSettings):
 
     AWS_REGION: Annotated[
         str,
-        Field(
-            validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
-        ),
+        Field(validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), pattern=REGION_PATTERN),
     ] = "eu-central-1"
     """Region of everything that is made. AWS_DEFAULT_REGION is read as well."""
     AWS_ACCESS_KEY: SecretStr | None = None
     """Access key of the deploy identity, as `llmdeploy create-roles --write-env` writes it; else boto3's own search."""
     AWS_SECRET_KEY: SecretStr | None = None
     """The secret half of AWS_ACCESS_KEY."""
-    AWS_ARN_ROLE: Annotated[str, Field(max_length=2048)] | None = None
-    """ARN of the execution role of the containers."""
+    AWS_ARN_ROLE: Annotated[str, Field(pattern=ROLE_PATTERN, max_length=2048)] | None = None
+    """ARN of the execution role of the containers; else `sagemaker_execution_role.json` of `llmdeploy create-roles`."""
     AWS_PROFILE: str | None = None
     """Profile of ~/.aws/config to use when no key is set here."""
-    AWS_ENDPOINT_URL: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    AWS_ENDPOINT_URL: Annotated[str, Field(pattern=URL_PATTERN)] | None = None
     """Another address for every AWS service: the local cloud, for foreign programs."""
 
     HF_MODEL_ID: str = "mlabonne/TwinLlama-3.1-8B-DPO"
@@ -91,7 +100,7 @@ class Settings(BaseSettings):
     MAX_NEW_TOKENS_INFERENCE: Count = 150
     """Longest answer that this deployment's clients ask for, in tokens."""
 
-    LLMDEPLOY_TARGET: Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")] = "sagemaker"
+    LLMDEPLOY_TARGET: Annotated[str, Field(pattern=TARGET_PATTERN)] = "sagemaker"
     """Where to deploy to: sagemaker, or local (the local cloud). `--target` wins."""
     LLMDEPLOY_HOME: Path | None = None
     """Folder of the local cloud's state; the user's state folder by default."""
@@ -178,5 +187,6 @@ def _report(error: ValidationError, origins: Mapping[str, str], path: Path | Non
         name = str(item["loc"][0]) if item["loc"] else ""
         field = "AWS_REGION" if name == "AWS_DEFAULT_REGION" else name
         where = origins.get(field, f"{path or 'environment'}{f' {name}' if name else ''}")
-        lines.append(f"{where}: {item['msg'][:1].lower()}{item['msg'][1:]}.")
+        message = EXPECTED.get(item.get("ctx", {}).get("pattern", ""), f"{item['msg'][:1].lower()}{item['msg'][1:]}")
+        lines.append(f"{where}: {message}.")
     return "\n".join(lines)

@@ -133,7 +133,7 @@ class Resources(Document):
 class Limits(Document):
     """Token limits of the engine; `None` leaves a limit to the engine."""
 
-    max_input_tokens: Count | None = None
+    max_input_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Longest prompt. Must be below `max_total_tokens`."""
     max_total_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Longest prompt and answer together: the model's context length in this deployment."""

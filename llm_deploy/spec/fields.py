@@ -18,7 +18,7 @@ BASE_NAME_LENGTH = NAME_LENGTH - HASH_SUFFIX_LENGTH
 
 NAME_PATTERN = r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 ENVIRONMENT_KEY_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
-HUB_ID_PATTERN = r"^[a-zA-Z0-9][\w.-]*/[\w.-]*[a-zA-Z0-9_]$"
+HUB_ID_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9._-]*/[a-zA-Z0-9._-]*[a-zA-Z0-9_]$"
 REVISION_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9._/-]*$"
 S3_PREFIX_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(.*[^/]/)?$"
 IMAGE_PATTERN = r"^\S+$"

@@ -176,7 +176,7 @@ def _provenance(spec: DeploymentSpec, layer: Layer) -> Provenance:
     dumped = spec.model_dump(mode="json")
     leaves = {path: _at(dumped, path) for path in layers.paths(dumped)}
     return {
-        dotted(path): layer.origin(path) or DEFAULT
+        dotted(path): layer.origins.get(path, DEFAULT)
         for path, value in leaves.items()
         if not (isinstance(value, dict | list) and value)
     }
