@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import typer
 from typer.core import TyperGroup
@@ -51,7 +51,7 @@ class LazyGroup(TyperGroup):
         """All names, in the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: object, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - click's types are private to typer
+    def get_command(self, ctx: object, cmd_name: str) -> Any:  # noqa: ANN401 - click's types are private to typer
         """Import the command's module and build it."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
@@ -63,7 +63,7 @@ class LazyGroup(TyperGroup):
         if isinstance(loaded, typer.Typer):
             loaded.rich_markup_mode = None
             group.add_typer(loaded, name=cmd_name)
-            return get_command(group).get_command(ctx, cmd_name)
+            return cast("Any", get_command(group)).get_command(ctx, cmd_name)
         group.command(cmd_name, short_help=entry.summary)(loaded)
         return get_command(group)
 

@@ -64,10 +64,11 @@ class SagemakerHuggingfaceStrategy:
         """Make or update an endpoint and wait until it has answered one request.
 
         Args:
-            spec: What to deploy; or the seed's arguments in its place: `role_arn, llm_image, config, endpoint_name,
-                endpoint_config_name, gpu_instance_type, resources, endpoint_type`.
+            spec: What to deploy; or leave it out and give the seed's arguments.
             on_step: Called as the work proceeds.
             timeout_s: Longest time for the whole.
+            **seed_arguments: `role_arn, llm_image, config, endpoint_name, endpoint_config_name, gpu_instance_type,
+                resources, endpoint_type`, as `spec_from_seed` takes them.
 
         Raises:
             SpecError, ConflictError, QuotaError, DeployError, WaitTimeoutError, InferenceError: As the command.

@@ -1,0 +1,142 @@
+"""The strategy: what a spec becomes, and that AWS's own parameter validation accepts all of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+from hypothesis import HealthCheck, given, settings
+
+from llm_deploy.deploy.inventory import Found
+from llm_deploy.deploy.plan import compare
+from llm_deploy.resource import (
+    ENDPOINT,
+    ENDPOINT_CONFIG,
+    INFERENCE_COMPONENT,
+    MODEL,
+    SCALABLE_TARGET,
+    SCALING_POLICY,
+    TAG_DEPLOYMENT,
+    Resource,
+    tag_list,
+)
+from llm_deploy.spec import DeploymentSpec, EndpointType
+from llm_deploy.targets.sagemaker.strategy import resources
+from tests.specs import resolved, specs, twin
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+OPERATIONS = {
+    MODEL: ("sagemaker", "CreateModel"),
+    ENDPOINT_CONFIG: ("sagemaker", "CreateEndpointConfig"),
+    ENDPOINT: ("sagemaker", "CreateEndpoint"),
+    INFERENCE_COMPONENT: ("sagemaker", "CreateInferenceComponent"),
+    SCALABLE_TARGET: ("application-autoscaling", "RegisterScalableTarget"),
+    SCALING_POLICY: ("application-autoscaling", "PutScalingPolicy"),
+}
+SESSION = botocore.session.get_session()
+MODELS = {service: SESSION.get_service_model(service) for service in ("sagemaker", "application-autoscaling")}
+
+
+def request_of(resource: Resource) -> dict[str, object]:
+    """What a manager sends to create a resource."""
+    sent = {key: value for key, value in resource.properties.items() if key != "RetainAllVariantProperties"}
+    return sent | ({"Tags": tag_list(resource.tags)} if resource.tags else {})
+
+
+def named(spec: DeploymentSpec) -> dict[str, Resource]:
+    return {resource.id: resource for resource in resources(resolved(spec))}
+
+
+@pytest.mark.row("T3")
+@pytest.mark.row("T4")
+@pytest.mark.parametrize("endpoint_type", list(EndpointType), ids=["model", "inference-component"])
+def test_the_twins_documents_are_pinned(endpoint_type: EndpointType) -> None:
+    """What is sent for the Twin is a golden file: a change of it is seen in review, not at AWS."""
+    found = {resource.id: request_of(resource) for resource in resources(resolved(twin(endpoint_type=endpoint_type)))}
+    path = GOLDEN / f"twin_{endpoint_type.name.lower()}.json"
+    assert found == json.loads(path.read_text("utf-8"))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(spec=specs())
+def test_every_accepted_spec_makes_requests_that_botocore_accepts(spec: DeploymentSpec) -> None:
+    """Types, required members and minimums of every request hold, for any spec that passes our own rules."""
+    for resource in resources(resolved(spec)):
+        service, operation = OPERATIONS[resource.kind]
+        shape = MODELS[service].operation_model(operation).input_shape
+        report = ParamValidator().validate(request_of(resource), shape)
+        assert not report.has_errors(), report.generate_report()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(spec=specs())
+def test_names_follow_from_content_and_fit_aws(spec: DeploymentSpec) -> None:
+    """Same spec, same names; no name longer than 63; every object of SageMaker carries the ownership tag."""
+    first, second = resources(resolved(spec)), resources(resolved(spec))
+    assert [resource.name for resource in first] == [resource.name for resource in second]
+    for resource in first:
+        if resource.kind.startswith("AWS::SageMaker"):
+            assert len(resource.name) <= 63
+            assert resource.name.startswith(spec.name) or resource.kind == INFERENCE_COMPONENT
+            assert resource.tags[TAG_DEPLOYMENT] == spec.name
+
+
+def test_another_model_is_another_name_and_other_tags_are_not() -> None:
+    """The content hash is taken over the document without tags."""
+    before, tagged, other = named(twin()), named(twin(tags={"team": "a"})), named(twin(model="org/other"))
+    assert before["Model"].name == tagged["Model"].name
+    assert before["Model"].name != other["Model"].name
+
+
+@pytest.mark.row("T3")
+def test_only_the_component_based_config_carries_the_role_and_no_model() -> None:
+    """AWS wants ExecutionRoleArn and no ModelName on a config for inference components, and the reverse otherwise."""
+    component = named(twin())["EndpointConfig"].properties
+    model = named(twin(endpoint_type="model"))["EndpointConfig"].properties
+    assert "ExecutionRoleArn" in component
+    assert "ModelName" not in component["ProductionVariants"][0]
+    assert "ExecutionRoleArn" not in model
+    assert model["ProductionVariants"][0]["ModelName"].startswith("twin-")
+
+
+@pytest.mark.row("T9")
+def test_autoscaling_registers_the_copies_and_tracks_the_seeds_metric() -> None:
+    """Resource id, namespace, dimension, bounds, metric, target and cooldowns as the seed lists them."""
+    found = named(twin(autoscaling={"min_copies": 1, "max_copies": 4, "target": 5}))
+    target, policy = found["ScalableTarget"].properties, found["ScalingPolicy"].properties
+    assert target["ResourceId"] == "inference-component/twin"
+    assert target["ScalableDimension"] == "sagemaker:inference-component:DesiredCopyCount"
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
+    tracking = policy["TargetTrackingScalingPolicyConfiguration"]
+    metric = tracking["PredefinedMetricSpecification"]["PredefinedMetricType"]
+    assert metric == "SageMakerInferenceComponentInvocationsPerCopy"
+    assert (tracking["ScaleInCooldown"], tracking["ScaleOutCooldown"]) == (300, 300)
+
+
+def test_copies_that_autoscaling_chose_are_no_difference() -> None:
+    """A redeploy must not undo what autoscaling did; without autoscaling the number of copies is ours."""
+    scaled = named(twin(autoscaling={"max_copies": 4}))["InferenceComponent"]
+    fixed = named(twin())["InferenceComponent"]
+    for resource, expected in ((scaled, 0), (fixed, 1)):
+        properties = {**resource.properties, "RuntimeConfig": {"CopyCount": 3}}
+        assert len(compare(resource, Found(resource.kind, resource.name, properties, resource.tags))) == expected
+
+
+def test_an_update_of_an_autoscaled_endpoint_keeps_its_instance_count() -> None:
+    """AWS resets the count to the initial one unless RetainAllVariantProperties is sent."""
+    assert named(twin(autoscaling={"max_copies": 2}))["Endpoint"].properties["RetainAllVariantProperties"] is True
+    assert "RetainAllVariantProperties" not in named(twin())["Endpoint"].properties
+
+
+def test_weights_in_s3_need_no_token_and_no_download_from_the_hub() -> None:
+    """An S3 prefix becomes an uncompressed ModelDataSource, mounted where the engine is told to look."""
+    container = named(twin(model="s3://bucket/models/m/"))["Model"].properties["PrimaryContainer"]
+    assert container["ModelDataSource"]["S3DataSource"] == {
+        "S3Uri": "s3://bucket/models/m/",
+        "S3DataType": "S3Prefix",
+        "CompressionType": "None",
+    }
+    assert container["Environment"]["HF_MODEL_ID"] == "/opt/ml/model"
