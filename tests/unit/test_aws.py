@@ -1,0 +1,90 @@
+"""botocore's errors become ours once, by one table, with the cloud's own words and something to do."""
+
+from __future__ import annotations
+
+import pytest
+from botocore import exceptions
+
+from llm_deploy.aws import NO_CREDENTIALS_HINT, Session, aws_errors, translate
+from llm_deploy.errors import (
+    AccessDeniedError,
+    CloudError,
+    ConflictError,
+    CredentialsError,
+    LlmDeployError,
+    NotFoundError,
+    QuotaError,
+    SpecError,
+    ThrottledError,
+)
+
+
+def answer(code: str, message: str) -> exceptions.ClientError:
+    return exceptions.ClientError({"Error": {"Code": code, "Message": message}}, "CreateEndpoint")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("ValidationException", 'Could not find endpoint "arn:aws:sagemaker:::endpoint/x".', NotFoundError),
+        ("ValidationException", 'Cannot create already existing endpoint configuration "arn".', ConflictError),
+        ("ValidationException", 'Cannot update in-progress endpoint "arn".', ConflictError),
+        ("ValidationException", "Cannot delete it while it is in state CREATE_IN_PROGRESS", ConflictError),
+        ("ValidationException", "1 validation error detected", CloudError),
+        (
+            "ResourceLimitExceeded",
+            "The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances",
+            QuotaError,
+        ),
+        ("AccessDeniedException", "User: x is not authorized to perform: sagemaker:CreateModel", AccessDeniedError),
+        ("ExpiredToken", "The security token included in the request is expired", CredentialsError),
+        ("UnrecognizedClientException", "The security token included in the request is invalid.", CredentialsError),
+        ("ThrottlingException", "Rate exceeded", ThrottledError),
+        ("NoSuchEntity", "The role with name x cannot be found.", NotFoundError),
+        ("SomethingNew", "words of the cloud", CloudError),
+    ],
+)
+def test_the_clouds_answers_are_told_apart(code: str, message: str, expected: type[LlmDeployError]) -> None:
+    """SageMaker says nearly everything as ValidationException, so its text decides; its words are kept."""
+    error = translate(answer(code, message), "create endpoint 'x'")
+    assert type(error) is expected
+    assert error.message == f"cannot create endpoint 'x': {message} ({code})"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (exceptions.NoCredentialsError(), CredentialsError),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="x"), CredentialsError),
+        (exceptions.TokenRetrievalError(provider="sso", error_msg="x"), CredentialsError),
+        (exceptions.ProfileNotFound(profile="nobody"), SpecError),
+        (exceptions.NoRegionError(), SpecError),
+        (exceptions.InvalidRegionError(region_name="x/y"), SpecError),
+        (exceptions.EndpointConnectionError(endpoint_url="https://x"), CloudError),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x"), CloudError),
+        (exceptions.DataNotFoundError(data_path="x"), CloudError),
+    ],
+)
+def test_what_goes_wrong_before_an_answer_is_told_apart(error: Exception, expected: type[LlmDeployError]) -> None:
+    """Missing credentials, a wrong profile or region, no network: each its own kind with its own way out."""
+    assert type(translate(error, "list endpoints")) is expected
+
+
+def test_missing_credentials_say_every_way_to_have_some() -> None:
+    """The hint names signing in, the profile, .env and the local target."""
+    hint = translate(exceptions.NoCredentialsError(), "x").hint or ""
+    assert hint == NO_CREDENTIALS_HINT
+    assert all(way in hint for way in ("aws sso login", "AWS_PROFILE", "AWS_ACCESS_KEY", "--target local"))
+
+
+def test_errors_of_our_own_pass_through() -> None:
+    """Only botocore's errors are translated; a bug is not dressed up as a cloud's answer."""
+    with pytest.raises(KeyError), aws_errors("x"):
+        raise KeyError
+
+
+def test_a_session_shows_no_secret() -> None:
+    """repr goes to logs and tracebacks."""
+    session = Session("eu-central-1", access_key="AKIAEXAMPLE", secret_key="very-secret", token="also-secret")
+    assert "secret" not in repr(session)
+    assert "AKIA" not in repr(session)
