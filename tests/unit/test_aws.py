@@ -84,7 +84,7 @@ def test_errors_of_our_own_pass_through() -> None:
 
 
 def test_a_session_shows_no_secret() -> None:
-    """repr goes to logs and tracebacks."""
+    """A repr goes to logs and tracebacks."""
     session = Session("eu-central-1", access_key="AKIAEXAMPLE", secret_key="very-secret", token="also-secret")
     assert "secret" not in repr(session)
     assert "AKIA" not in repr(session)
