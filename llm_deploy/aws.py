@@ -156,10 +156,11 @@ class Session:
 def aws_errors(action: str) -> Iterator[None]:
     """Translate what botocore raises inside into our error tree; `action` says what was tried ("create model x")."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only code that calls AWS comes here
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - as above
 
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         raise translate(error, action) from error
 
 
