@@ -23,12 +23,16 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/rows.py --check
 
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP)
+rows: $(STAMP)
+	$(BIN)/python scripts/rows.py
+
+docs: $(STAMP) rows
 	$(BIN)/python scripts/reference.py
 
 $(STAMP): pyproject.toml constraints.txt
