@@ -11,11 +11,12 @@ from llm_deploy.emulator import ledger
 from llm_deploy.emulator.http import BodyTooLargeError, ClientGoneError, Receive, Request, Send
 from llm_deploy.emulator.protocol.model import load
 from llm_deploy.emulator.protocol.validate import WrongTypeError, check_input, check_output
-from llm_deploy.emulator.service import Call, Cloud, JsonService, RawHandler, ServiceError, log
+from llm_deploy.emulator.service import Call, Cloud, JsonService, RawHandler, ServiceError, log, not_implemented
 from llm_deploy.emulator.store import Document
 
+__all__ = ["App", "answer_json", "not_implemented", "refuse", "request_id"]
+
 MAX_JSON_BYTES = 4 * 1024 * 1024
-NOT_IMPLEMENTED = "LocalCloudNotImplemented"
 WRONG_REGION = "LocalCloudWrongRegion"
 _TARGET = "x-amz-target"
 
@@ -47,7 +48,7 @@ class App:
         elif (handler := self._raw_handler(request)) is not None:
             await handler(request)
         else:
-            raise self._not_implemented(_described(request))
+            raise not_implemented(self.cloud, _described(request))
 
     def _json_service(self, request: Request) -> JsonService | None:
         prefix, dot, _ = request.headers.get(_TARGET, "").partition(".")
@@ -70,9 +71,6 @@ class App:
         if request.signature and request.signature.region != here:
             message = ledger.text("local.wrong-region", here=here, asked=request.signature.region)
             raise ServiceError(WRONG_REGION, message)
-
-    def _not_implemented(self, operation: str) -> ServiceError:
-        return not_implemented(self.cloud, operation)
 
     async def _local(self, request: Request) -> None:
         if request.path == "/_local/health" and request.method == "GET":
@@ -127,13 +125,6 @@ async def answer_json(cloud: Cloud, service: JsonService, request: Request) -> N
         log.exception("%s answered what the model does not allow", operation)
         raise ServiceError("InternalFailure", f"local cloud: {operation}: {error}", status=500) from error
     await _respond_json(request, 200, answer, version=service.json_version)
-
-
-def not_implemented(cloud: Cloud, operation: str) -> ServiceError:
-    """The loud refusal of something that AWS has and the local cloud does not; it is counted."""
-    cloud.unknown[operation] += 1
-    log.warning("not implemented: %s", operation)
-    return ServiceError(NOT_IMPLEMENTED, ledger.text("local.not-implemented", operation=operation), status=501)
 
 
 async def refuse(request: Request, error: ServiceError) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from llm_deploy.emulator import runtime, sagemaker
+from llm_deploy.emulator import sagemaker
 from llm_deploy.emulator.app import App
 from llm_deploy.emulator.clock import Clock, ScaledClock
 from llm_deploy.emulator.service import Cloud
 from llm_deploy.emulator.settings import CloudSettings
 from llm_deploy.emulator.store import Store
 
-INSTALLERS: tuple[Callable[[Cloud], None], ...] = (
-    sagemaker.install,
-    runtime.install,
-)
+INSTALLERS: tuple[Callable[[Cloud], None], ...] = (sagemaker.install,)
 """One line for each module that offers services; see `service`."""
 
 STATE_FILE = "state.sqlite"

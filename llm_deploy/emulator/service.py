@@ -30,12 +30,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llm_deploy.emulator import ledger
 from llm_deploy.emulator.clock import Clock
 from llm_deploy.emulator.http import Request
 from llm_deploy.emulator.settings import CloudSettings
 from llm_deploy.emulator.store import Document, Store
 
 log = logging.getLogger("llm_deploy.emulator")
+
+NOT_IMPLEMENTED = "LocalCloudNotImplemented"
 
 
 class ServiceError(Exception):
@@ -202,3 +205,10 @@ class Cloud:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s failed", task.get_name(), exc_info=error)
+
+
+def not_implemented(cloud: Cloud, operation: str) -> ServiceError:
+    """The loud refusal of something that AWS has and the local cloud does not; it is counted."""
+    cloud.unknown[operation] += 1
+    log.warning("not implemented: %s", operation)
+    return ServiceError(NOT_IMPLEMENTED, ledger.text("local.not-implemented", operation=operation), status=501)

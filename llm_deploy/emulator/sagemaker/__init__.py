@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from llm_deploy.emulator.service import Cloud, JsonService
+from llm_deploy.emulator.sagemaker.install import install
 
-
-def install(cloud: Cloud) -> None:
-    """Answer SageMaker's control plane."""
-    cloud.registry.add_json(JsonService("sagemaker", "SageMaker", {}))
+__all__ = ["install"]

@@ -1,0 +1,92 @@
+"""Who answers an invocation: the rules about names, headers and capacity."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llm_deploy.emulator import ledger
+from llm_deploy.emulator.containers.fleet import Fleet
+from llm_deploy.emulator.sagemaker.hosting import Hosting
+from llm_deploy.emulator.service import ServiceError
+from llm_deploy.emulator.store import Document
+
+COMPONENT_HEADER = "x-amzn-sagemaker-inference-component"
+VARIANT_HEADER = "x-amzn-sagemaker-target-variant"
+_UP = ("InService", "Updating", "RollingBack", "SystemUpdating")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an invocation goes to.
+
+    Attributes:
+        fleet: The copies; at least one is wanted, none may be ready.
+        component: Name of the inference component; `None` for a model-based endpoint.
+    """
+
+    endpoint: str
+    variant: str
+    fleet: Fleet
+    component: str | None = None
+
+    def dimensions(self) -> dict[str, str]:
+        """Of the metrics of AWS/SageMaker. Source: "Monitor SageMaker AI with CloudWatch", AWS."""
+        named = {"EndpointName": self.endpoint, "VariantName": self.variant}
+        return {**named, "InferenceComponentName": self.component} if self.component else named
+
+
+def refuse_invocation(entry_id: str, **values: object) -> ServiceError:
+    """The ValidationError of a ledger entry."""
+    return ServiceError("ValidationError", ledger.text(entry_id, **values))
+
+
+def choose(hosting: Hosting, endpoint_name: str, headers: Mapping[str, str]) -> Target:
+    """Find who answers.
+
+    Raises:
+        ServiceError: Nobody does, in the words of the ledger's `runtime.*` entries.
+    """
+    account = hosting.cloud.settings.account
+    endpoint = hosting.find_endpoint(endpoint_name)
+    if endpoint is None or endpoint["EndpointStatus"] not in _UP:
+        raise refuse_invocation("runtime.no-endpoint", endpoint=endpoint_name, account=account)
+    asked = headers.get(COMPONENT_HEADER)
+    has_model = any(variant.get("container") for variant in endpoint["variants"])
+    if has_model:
+        if asked is not None:
+            raise refuse_invocation("runtime.header-forbidden")
+        return _of_variant(hosting, endpoint, headers.get(VARIANT_HEADER))
+    if asked is None:
+        raise refuse_invocation("runtime.header-required")
+    return _of_component(hosting, endpoint, asked)
+
+
+def _of_variant(hosting: Hosting, endpoint: Document, asked: str | None) -> Target:
+    name = endpoint["EndpointName"]
+    variants = [each for each in endpoint["variants"] if asked in (None, each["VariantName"])]
+    if not variants:
+        raise refuse_invocation("runtime.no-variant", variant=asked, endpoint=name)
+    variant = _by_weight(hosting.cloud.random, variants) if asked is None else variants[0]
+    fleet = hosting.fleets.serving(f"endpoint/{name}/{variant['VariantName']}")
+    if fleet is None or not fleet.copies:
+        raise ServiceError("ServiceUnavailable", ledger.text("runtime.unavailable"), status=503)
+    return Target(name, variant["VariantName"], fleet)
+
+
+def _of_component(hosting: Hosting, endpoint: Document, asked: str) -> Target:
+    component = hosting.find_component(asked)
+    name = endpoint["EndpointName"]
+    if component is None or component["EndpointName"] != name:
+        raise refuse_invocation("runtime.no-component", component=asked, account=hosting.cloud.settings.account)
+    fleet = hosting.fleets.serving(f"inference-component/{asked}")
+    if fleet is None or not fleet.copies or component["CurrentCopyCount"] == 0:
+        hosting.cloud.hooks.metric("NoCapacityInvocationFailures", {"InferenceComponentName": asked}, 1, "Count")
+        raise refuse_invocation("runtime.no-capacity")
+    return Target(name, component["VariantName"], fleet, asked)
+
+
+def _by_weight(rng: random.Random, variants: list[Document]) -> Document:
+    weights = [variant["CurrentWeight"] for variant in variants]
+    return rng.choices(variants, weights)[0] if sum(weights) > 0 else variants[0]

@@ -1,0 +1,207 @@
+"""Inference components: copies of a model on an endpoint's instances."""
+
+from __future__ import annotations
+
+from llm_deploy.emulator import ledger
+from llm_deploy.emulator.sagemaker.component_life import ComponentLife
+from llm_deploy.emulator.sagemaker.hosting import COMPONENT, Hosting, only, without
+from llm_deploy.emulator.sagemaker.listing import Listing
+from llm_deploy.emulator.sagemaker.refusals import refusal
+from llm_deploy.emulator.sagemaker.tags import TagOperations, checked_tags
+from llm_deploy.emulator.service import Call, Operation, not_implemented
+from llm_deploy.emulator.store import Document
+
+_SUMMARY = (
+    "CreationTime",
+    "InferenceComponentArn",
+    "InferenceComponentName",
+    "EndpointArn",
+    "EndpointName",
+    "VariantName",
+    "InferenceComponentStatus",
+    "LastModifiedTime",
+)
+_LISTING = Listing(
+    "InferenceComponents",
+    "InferenceComponentName",
+    _SUMMARY,
+    status="InferenceComponentStatus",
+    equals=(("EndpointNameEquals", "EndpointName"), ("VariantNameEquals", "VariantName")),
+)
+
+
+class ComponentOperations:
+    """Create, Describe, List, Update and Delete of inference components, and of their copy counts."""
+
+    def __init__(self, hosting: Hosting, tags: TagOperations, life: ComponentLife) -> None:
+        self._hosting = hosting
+        self._tags = tags
+        self._life = life
+
+    def operations(self) -> dict[str, Operation]:
+        """Handlers by operation."""
+        return {
+            "CreateInferenceComponent": self.create,
+            "DescribeInferenceComponent": self.describe,
+            "ListInferenceComponents": self.list_page,
+            "UpdateInferenceComponent": self.update,
+            "UpdateInferenceComponentRuntimeConfig": self.update_runtime,
+            "DeleteInferenceComponent": self.delete,
+        }
+
+    async def create(self, call: Call) -> Document:
+        """Begin a component."""
+        params, clock = call.params, self._hosting.cloud.clock
+        name = params["InferenceComponentName"]
+        arn = self._hosting.arn("inference-component", name)
+        if self._hosting.find_component(name):
+            raise refusal("sm.component.exists", arn=arn)
+        checked_tags(params.get("Tags"))
+        endpoint = self._endpoint(params["EndpointName"])
+        specification = self._specification(params)
+        copies = params.get("RuntimeConfig", {}).get("CopyCount", 1)
+        if copies < 1:
+            raise refusal("sm.component.copies")
+        document = {
+            "InferenceComponentName": name,
+            "InferenceComponentArn": arn,
+            "EndpointName": endpoint["EndpointName"],
+            "EndpointArn": endpoint["EndpointArn"],
+            "VariantName": self._variant(endpoint, params.get("VariantName")),
+            "InferenceComponentStatus": "Creating",
+            "CreationTime": clock.now(),
+            "Specification": specification,
+            "container": self._container(specification),
+            "state": "CREATE_IN_PROGRESS",
+            "DesiredCopyCount": copies,
+            "CurrentCopyCount": 0,
+            "placements": [],
+            "due": clock.deadline(ledger.duration_s("sm.component.create")),
+        }
+        with self._hosting.cloud.store.transaction():
+            self._hosting.save_component(document)
+            self._tags.set(arn, params.get("Tags"))
+        self._life.go_on(name)
+        return {"InferenceComponentArn": arn}
+
+    async def describe(self, call: Call) -> Document:
+        """What a client may see of it."""
+        document = self._hosting.component(call.params["InferenceComponentName"])
+        return {
+            **only(document, *_SUMMARY, "FailureReason", "LastDeploymentConfig"),
+            "Specification": _shown(document["Specification"], document["CreationTime"]),
+            "RuntimeConfig": only(document, "DesiredCopyCount", "CurrentCopyCount"),
+        }
+
+    async def list_page(self, call: Call) -> Document:
+        """A page of components."""
+        return _LISTING.page(self._hosting.cloud.store.all(COMPONENT), call.params)
+
+    async def update(self, call: Call) -> Document:
+        """Begin to replace the copies by ones of another specification, or to change their number."""
+        params = call.params
+        document = self._changeable(params["InferenceComponentName"])
+        if "Specification" not in params and "RuntimeConfig" not in params:
+            raise refusal("sm.component.nothing")
+        if "Specification" in params:
+            document["Specification"] = self._specification(params)
+            document["container"] = self._container(document["Specification"])
+            document["replace"] = True
+        if "RuntimeConfig" in params:
+            document["DesiredCopyCount"] = params["RuntimeConfig"]["CopyCount"]
+        if "DeploymentConfig" in params:
+            document["LastDeploymentConfig"] = params["DeploymentConfig"]
+        return self._begin(document, "UPDATE_IN_PROGRESS", "sm.component.update")
+
+    async def update_runtime(self, call: Call) -> Document:
+        """Begin to change the number of copies; zero is allowed here."""
+        document = self._changeable(call.params["InferenceComponentName"])
+        document["DesiredCopyCount"] = call.params["DesiredRuntimeConfig"]["CopyCount"]
+        grows = document["DesiredCopyCount"] > document["CurrentCopyCount"]
+        duration = "sm.component.scale-out" if grows else "sm.component.scale-in"
+        return self._begin(document, "UPDATE_RC_IN_PROGRESS", duration)
+
+    async def delete(self, call: Call) -> Document:
+        """Begin to remove it."""
+        document = self._changeable(call.params["InferenceComponentName"], verb="delete")
+        name = document["InferenceComponentName"]
+        adapters = [
+            each
+            for each in self._hosting.cloud.store.all(COMPONENT)
+            if each["Specification"].get("BaseInferenceComponentName") == name
+        ]
+        if adapters:
+            raise refusal("sm.component.base", arn=document["InferenceComponentArn"])
+        document["InferenceComponentStatus"] = "Deleting"
+        self._begin(document, "DELETE_IN_PROGRESS", "sm.component.delete", status="Deleting")
+        return {}
+
+    def _begin(self, document: Document, state: str, duration: str, *, status: str = "Updating") -> Document:
+        document["state"] = state
+        document["InferenceComponentStatus"] = status
+        document["due"] = self._hosting.cloud.clock.deadline(ledger.duration_s(duration))
+        document.pop("FailureReason", None)
+        self._hosting.save_component(document)
+        self._life.go_on(document["InferenceComponentName"])
+        return {"InferenceComponentArn": document["InferenceComponentArn"]}
+
+    def _changeable(self, name: str, *, verb: str = "update") -> Document:
+        document = self._hosting.component(name)
+        if document["state"].endswith("IN_PROGRESS"):
+            arn, state = document["InferenceComponentArn"], document["state"]
+            raise refusal("sm.component.in-progress", verb=verb, arn=arn, state=state)
+        return document
+
+    def _endpoint(self, name: str) -> Document:
+        endpoint = self._hosting.endpoint(name)
+        if any(variant.get("container") for variant in endpoint["variants"]):
+            raise refusal("sm.component.model-endpoint", arn=endpoint["EndpointArn"])
+        if endpoint["EndpointStatus"] not in ("InService", "Updating"):
+            raise refusal(
+                "sm.component.endpoint-status", arn=endpoint["EndpointArn"], status=endpoint["EndpointStatus"]
+            )
+        return endpoint
+
+    def _variant(self, endpoint: Document, asked: str | None) -> str:
+        names = [str(variant["VariantName"]) for variant in endpoint["variants"]]
+        if asked is None:
+            return names[0]
+        if asked not in names:
+            raise refusal("sm.endpoint.no-variant", variant=asked, arn=endpoint["EndpointArn"])
+        return asked
+
+    def _specification(self, params: Document) -> Document:
+        if "Specifications" in params:
+            raise not_implemented(self._hosting.cloud, "sagemaker:CreateInferenceComponent with Specifications")
+        specification: Document | None = params.get("Specification")
+        if specification is None:
+            raise refusal("sm.component.no-specification")
+        if "BaseInferenceComponentName" in specification:
+            raise not_implemented(self._hosting.cloud, "sagemaker:CreateInferenceComponent of an adapter")
+        if "ComputeResourceRequirements" not in specification:
+            raise refusal("sm.component.no-requirements")
+        return specification
+
+    def _container(self, specification: Document) -> Document:
+        if "ModelName" in specification:
+            model = self._hosting.model(specification["ModelName"])
+            container: Document = model.get("PrimaryContainer") or model["Containers"][0]
+            return container
+        if "Container" in specification:
+            return dict(specification["Container"])
+        raise refusal("sm.component.no-model")
+
+
+def _shown(specification: Document, resolved_at: float) -> Document:
+    """A specification as Describe answers it: the image becomes a deployed image."""
+    shown = without(specification, "Container")
+    if "Container" in specification:
+        container = without(specification["Container"], "Image")
+        if image := specification["Container"].get("Image"):
+            container["DeployedImage"] = {
+                "SpecifiedImage": image,
+                "ResolvedImage": image,
+                "ResolutionTime": resolved_at,
+            }
+        shown["Container"] = container
+    return shown
