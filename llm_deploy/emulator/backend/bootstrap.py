@@ -1,4 +1,7 @@
-"""The account as an administrator would have prepared it: one role that SageMaker's containers run under."""
+"""The account as an administrator would have prepared it: one role that SageMaker's containers run under.
+
+Ledger: `backend.execution-role`.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +64,6 @@ async def _iam(app: App, form: Mapping[str, str]) -> tuple[int, bytes]:
 
 
 def _scope(content_length: int) -> dict[str, object]:
-    credential = (
-        b"AWS4-HMAC-SHA256 Credential=LOCAL/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0"
-    )
     headers = [
         (b"host", b"127.0.0.1"),
         (b"authorization", LOCAL_AUTHORIZATION % b"iam"),

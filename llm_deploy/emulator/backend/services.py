@@ -10,6 +10,10 @@ SERVICES = frozenset(
 )
 """SigV4 service names (signing names, not endpoint names) that are passed on; all others are ours or refused."""
 
+REGIONAL_JSON = frozenset({"secretsmanager", "ssm", "kms", "ecr"})
+REGIONAL_QUERY = frozenset({"sns", "cloudformation"})
+"""Of these every region has its own; IAM and STS have none, and S3 clients are led to a bucket's region."""
+
 EXECUTION_ROLE_NAME = "llmdeploy-local-execution"
 """The role that an administrator has prepared in this account: SageMaker may assume it."""
 

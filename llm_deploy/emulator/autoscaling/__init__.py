@@ -1,0 +1,21 @@
+"""Application Auto Scaling for SageMaker: targets, policies and scheduled actions, kept and checked as AWS does.
+
+Nothing acts on them yet: no alarm is evaluated, no capacity is changed, and DescribeScalingActivities is empty.
+"""
+
+from __future__ import annotations
+
+from llm_deploy.emulator.autoscaling.policies import Policies
+from llm_deploy.emulator.autoscaling.schedules import Schedules
+from llm_deploy.emulator.autoscaling.targets import Targets
+from llm_deploy.emulator.cloudwatch.alarms import Alarms
+from llm_deploy.emulator.service import Cloud, JsonService
+
+
+def install(cloud: Cloud) -> None:
+    """Answer Application Auto Scaling."""
+    policies = Policies(cloud, Alarms(cloud))
+    schedules = Schedules(cloud)
+    targets = Targets(cloud, dependents=(policies, schedules))
+    operations = targets.operations() | policies.operations() | schedules.operations()
+    cloud.registry.add_json(JsonService("application-autoscaling", "AnyScaleFrontendService", operations))

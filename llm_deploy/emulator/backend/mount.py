@@ -1,0 +1,104 @@
+"""Plugs the backend into the cloud: its services answer, and SageMaker can ask about roles and objects.
+
+Ledger: `backend.permissive`.
+"""
+
+from __future__ import annotations
+
+from llm_deploy.emulator import ledger
+from llm_deploy.emulator.app import WRONG_REGION
+from llm_deploy.emulator.backend.lookups import BackendError, BackendLookups
+from llm_deploy.emulator.backend.process import BackendProcess
+from llm_deploy.emulator.backend.proxy import BackendProxy
+from llm_deploy.emulator.backend.services import REGIONAL_JSON, REGIONAL_QUERY, SERVICES, BackendSettings
+from llm_deploy.emulator.cloudwatch.query import refuse_query
+from llm_deploy.emulator.http import Request
+from llm_deploy.emulator.service import Cloud, ServiceError, not_implemented
+
+SAGEMAKER = "sagemaker.amazonaws.com"
+
+
+def install(cloud: Cloud) -> None:
+    """Answer IAM, STS, S3 and the others through the backend; without a backend they stay unimplemented."""
+    if cloud.settings.backend_path is None:
+        return
+    mount = _Mount(cloud, BackendProcess(_backend_settings(cloud)))
+    for name in SERVICES:
+        cloud.registry.add_raw(name, mount.answer)
+    cloud.registry.fallback = mount.answer_unsigned
+    cloud.hooks.role_lookup = mount.role_lookup
+    cloud.hooks.s3_has_objects = mount.s3_has_objects
+    cloud.at_start.append(mount.begin)
+    cloud.at_stop.append(mount.end)
+    cloud.counters["backend_pid"] = lambda: mount.process.pid or 0
+
+
+def _backend_settings(cloud: Cloud) -> BackendSettings:
+    settings = cloud.settings
+    assert settings.backend_path is not None  # noqa: S101 - the caller has looked
+    return BackendSettings(
+        path=settings.backend_path,
+        state_dir=settings.state_dir / "backend",
+        region=settings.region,
+        account=settings.account,
+        public_port=settings.port,
+    )
+
+
+class _Mount:
+    """The running backend and the handlers that use it."""
+
+    def __init__(self, cloud: Cloud, process: BackendProcess) -> None:
+        self.cloud = cloud
+        self.process = process
+        self._proxy = BackendProxy(process)
+        self._lookups = BackendLookups(process)
+
+    async def begin(self) -> None:
+        """Start the child and come back at once: requests that are too early wait at its socket."""
+        self.process.start()
+
+    async def end(self) -> None:
+        await self._proxy.aclose()
+        await self._lookups.aclose()
+        await self.process.stop()
+
+    async def answer(self, request: Request) -> None:
+        """Pass a signed request on. Ledger: `local.wrong-region`."""
+        scope = request.signature
+        here = self.cloud.settings.region
+        if scope is not None and scope.service in REGIONAL_JSON | REGIONAL_QUERY and scope.region != here:
+            error = ServiceError(WRONG_REGION, ledger.text("local.wrong-region", here=here, asked=scope.region))
+            if scope.service in REGIONAL_JSON:
+                raise error
+            await refuse_query(request, error)
+            return
+        await self._proxy(request.scope, request.receive, request.send)
+
+    async def answer_unsigned(self, request: Request) -> None:
+        """Anonymous S3 and STS calls exist; whatever is signed for a service that is not there is refused."""
+        target = request.headers.get("x-amz-target")
+        if request.signature is None and target is None:
+            await self._proxy(request.scope, request.receive, request.send)
+            return
+        service = request.signature.service if request.signature else "unsigned"
+        raise not_implemented(self.cloud, f"{service}:{target or f'{request.method} {request.path}'}")
+
+    async def role_lookup(self, arn: str) -> bool:
+        """Whether the role exists and lets SageMaker assume it."""
+        try:
+            role = await self._lookups.role_lookup(arn)
+        except BackendError as error:
+            raise _internal(error) from error
+        return role is not None and SAGEMAKER in role.trusted_services
+
+    async def s3_has_objects(self, bucket: str, prefix: str) -> bool:
+        """Whether anything lies under the prefix."""
+        try:
+            return await self._lookups.s3_has_objects(bucket, prefix)
+        except BackendError as error:
+            raise _internal(error) from error
+
+
+def _internal(error: BackendError) -> ServiceError:
+    return ServiceError("InternalFailure", f"local cloud: {error}", status=500)
