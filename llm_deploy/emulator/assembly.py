@@ -5,15 +5,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from llm_deploy.emulator import sagemaker
+from llm_deploy.emulator import autoscaling, cloudwatch, logs, quotas, sagemaker
 from llm_deploy.emulator.app import App
+from llm_deploy.emulator.backend import mount as backend
 from llm_deploy.emulator.clock import Clock, ScaledClock
 from llm_deploy.emulator.service import Cloud
 from llm_deploy.emulator.settings import CloudSettings
 from llm_deploy.emulator.store import Store
 
-INSTALLERS: tuple[Callable[[Cloud], None], ...] = (sagemaker.install,)
-"""One line for each module that offers services; see `service`."""
+INSTALLERS: tuple[Callable[[Cloud], None], ...] = (
+    backend.install,
+    logs.install,
+    cloudwatch.install,
+    quotas.install,
+    autoscaling.install,
+    sagemaker.install,
+)
+"""One line for each module that offers services; see `service`. They stop in reverse order: the containers, which
+SageMaker ends, may write to the logs until the last moment; and the backend's child is started first."""
 
 STATE_FILE = "state.sqlite"
 
