@@ -21,7 +21,7 @@ def pull(name: Name = "smollm2") -> None:
     """Fetch a model and check its hash; nothing to do when it is there."""
     from llm_deploy.serving import models
 
-    with _progress_bar(name) as progress:
+    with progress_bar(name) as progress:
         path = models.pull(name, progress=progress)
     typer.echo(str(path))
 
@@ -75,7 +75,7 @@ def verify(name: Name = "smollm2") -> None:
     """Compute a model's hash again and compare it with the known one."""
     from llm_deploy.serving import models
 
-    with _progress_bar(name) as progress:
+    with progress_bar(name) as progress:
         found = models.verify(name, progress=progress)
     typer.echo(f"{found}: as expected (sha256 {models.known(name).file_sha256}).")
 
@@ -86,7 +86,7 @@ def model_size(size_bytes: int) -> str:
 
 
 @contextmanager
-def _progress_bar(name: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
+def progress_bar(name: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
     """Show a bar on a terminal's standard error; nothing where nobody watches."""
     if not sys.stderr.isatty():
         yield None

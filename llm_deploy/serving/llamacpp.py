@@ -154,7 +154,7 @@ class LlamaCpp:
 
     async def generate(self, task: Task) -> AsyncGenerator[Piece | Ending, None]:
         """Yield pieces, then an `Ending`; closing the iterator frees the slot."""
-        async with exchange(self.socket, "POST", "/completion", self._document(task)) as answer:
+        async with exchange(self.socket, "POST", "/completion", self.document(task)) as answer:
             if await answer.status() != _OK:
                 raise _refusal(await answer.read())
             rest = b""
@@ -207,7 +207,8 @@ class LlamaCpp:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _document(self, task: Task) -> dict[str, Any]:
+    def document(self, task: Task) -> dict[str, Any]:
+        """Write a task as the body of llama.cpp's `/completion`; the benchmark sends it to the bare engine too."""
         sampling = task.sampling
         document = {
             **_NEUTRAL,
