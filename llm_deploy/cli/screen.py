@@ -105,8 +105,6 @@ def show_receipt(receipt: Receipt, headline: str) -> None:
     cost = "unknown" if receipt.usd_per_hour is None else f"${receipt.usd_per_hour:.2f}/h"
     note = f" ({receipt.price_note})" if receipt.price_note else ""
     say(f"  bills    {cost}{note}")
-    for note in receipt.notes:
-        say(f"  note     {note}")
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> Iterator[str]:

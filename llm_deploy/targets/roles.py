@@ -97,7 +97,8 @@ class Roles:
         return written
 
     def remove_files(self) -> list[Path]:
-        """Remove the files that describe what is gone, and only those: a file of another role stays."""
+        """Remove the files that describe what is gone, and only those: a file of another role stays. So in `.env`."""
+        self._clear_env()
         removed = []
         if self._read(ROLE_FILE).get("RoleArn") == self.role_arn:
             removed.append(ROLE_FILE)
@@ -163,6 +164,21 @@ class Roles:
             set_key(path, name, value, quote_mode="never")
         path.chmod(0o600)
         return path
+
+    def _clear_env(self) -> None:
+        """Take role and keys out of `.env` where they are the ones that are gone."""
+        from dotenv import dotenv_values, unset_key  # noqa: PLC0415 - as above
+
+        path, key = self.folder / ENV_FILE, self._kept_key() or {}
+        if not path.is_file():
+            return
+        held = dotenv_values(path, interpolate=False)
+        gone = {"AWS_ARN_ROLE": self.role_arn, "AWS_ACCESS_KEY": key.get("AccessKeyId")}
+        gone["AWS_SECRET_KEY"] = key.get("SecretAccessKey")
+        for name, value in gone.items():
+            if value is not None and held.get(name) == value:
+                unset_key(path, name, quote_mode="never")
+        path.chmod(0o600)
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""Bad input: one message that says what happened, why and what to do; one exit code; never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Result, Terminal
+
+TWIN = str(ROOT / "configs" / "twin.yaml")
+
+
+def clear(result: Result, *says: str) -> None:
+    """No traceback, and the words that help are there."""
+    assert "Traceback" not in result.err
+    for text in says:
+        assert text in result.err, result.err
+
+
+def test_no_credentials(terminal: Terminal) -> None:
+    """Without any, the ways to get some are named."""
+    clear(terminal.run("list", code=4), "no AWS credentials were found", "aws sso login", "--target local")
+    clear(terminal.run("deploy-endpoint", TWIN, "--yes", code=4), "no AWS credentials were found")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("deploy-endpoint", "nowhere.yaml"), "nowhere.yaml"),
+        (("deploy-endpoint", TWIN, "--set", "engine=tgii"), "engine"),
+        (("deploy-endpoint", TWIN, "--set", "name=bad_name!"), "name"),
+        (("deploy-endpoint", TWIN, "--set", "instance.type=ml.g5.huge"), "ml.g5."),
+        (("deploy-endpoint", TWIN, "--set", "nonsense"), "FIELD=VALUE"),
+        (("deploy-endpoint", TWIN, "--endpoint-type", "serverless"), "endpoint_type"),
+        (("list", "--target", "azure"), "unknown target 'azure'"),
+    ],
+)
+def test_what_is_wrong_is_named(terminal: Terminal, arguments: tuple[str, ...], says: str) -> None:
+    """Unknown file, engine, name, instance, field, type, target: exit code 3 before any cloud is asked."""
+    clear(terminal.run(*arguments, code=3), says)
+
+
+def test_all_problems_of_a_file_are_told_at_once(terminal: Terminal) -> None:
+    """File, line and field of each, not only of the first."""
+    file = terminal.folder / "bad.yaml"
+    file.write_text("name: bad_name!\nmodel: org/model\nengine: tgii\ninstnce: ml.g5.xlarge\n")
+    result = terminal.run("deploy-endpoint", "bad.yaml", code=3)
+    clear(result, "bad.yaml:1", "bad.yaml:3", "bad.yaml:4", "instance")
+
+
+def test_broken_yaml(terminal: Terminal) -> None:
+    """A file that is no YAML is an error with its line."""
+    (terminal.folder / "broken.yaml").write_text("name: [twin\nmodel: x")
+    clear(terminal.run("deploy-endpoint", "broken.yaml", code=3), "broken.yaml")
+
+
+def test_a_wrong_region(terminal: Terminal) -> None:
+    """A region that does not exist is refused before anything is asked of the network."""
+    more = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x"}
+    clear(terminal.run("deploy-endpoint", TWIN, "--yes", code=3, AWS_REGION="not a region", **more), "AWS_REGION")
+    result = terminal.run("deploy-endpoint", TWIN, "--yes", code=None, AWS_REGION="eu-nowhere-7", **more)
+    assert result.code in {3, 12}
+    clear(result, "eu-nowhere-7")
+
+
+def test_nobody_to_ask(local_cloud: Terminal) -> None:
+    """Without a terminal and without --yes nothing is changed, and both ways out are named."""
+    clear(local_cloud.run("deploy-endpoint", TWIN, code=3), "--yes", "--dry-run")
+
+
+def test_an_endpoint_that_does_not_exist(local_cloud: Terminal) -> None:
+    """Asking for it is exit code 6, whatever the question."""
+    for command in (("status", "nobody"), ("describe", "nobody"), ("logs", "nobody"), ("invoke", "nobody", "hello")):
+        clear(local_cloud.run(*command, code=6), "nobody")
+
+
+def test_a_role_of_another_account(terminal: Terminal, local_cloud: Terminal) -> None:
+    """SageMaker could not pass it; it is refused with both accounts in view, unless the target has one prepared."""
+    lines = local_cloud.run("local", "env", "--shell", "sh").out.splitlines()
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+    variables = {name: value.strip("'\"") for name, value in exported.items()}
+    variables |= {"LLMDEPLOY_TARGET": "sagemaker", "AWS_ARN_ROLE": "arn:aws:iam::999999999999:role/other"}
+    clear(terminal.run("deploy-endpoint", TWIN, "--dry-run", code=3, **variables), "999999999999", "000000000000")
+
+
+def test_a_token_in_a_containers_environment_is_refused(terminal: Terminal) -> None:
+    """DescribeModel would show it; the message says what to do instead."""
+    file = terminal.folder / "token.yaml"
+    file.write_text("name: t\nmodel: org/m\nenvironment:\n  HF_TOKEN: hf_abcdefghijklmnopqrstuvwxyz\n")
+    result = terminal.run("deploy-endpoint", "token.yaml", code=3)
+    clear(result, "HF_TOKEN")
+    assert "hf_abcdef" not in result.err
+
+
+def test_no_disk(local_cloud: Terminal) -> None:
+    """Where nothing can be written, roles are not half made: the key that could not be kept is removed again."""
+    result = Terminal(local_cloud.folder, local_cloud.environment).run(
+        "create-roles", "--prefix", "nodisk", "--yes", "--output", "/dev/full/x", code=None
+    )
+    assert result.code != 0
+    clear(result, "/dev/full")
+    local_cloud.run("delete-roles", "--prefix", "nodisk", "--yes")
+
+
+def test_the_help_of_every_command_works(tmp_path: Path) -> None:
+    """--help needs no cloud, no credentials and no configuration."""
+    from llm_deploy.cli.main import COMMANDS  # noqa: PLC0415 - only this test needs it
+
+    terminal = Terminal(tmp_path)
+    for name in COMMANDS:
+        assert "Usage" in terminal.run(name, "--help").out, name
