@@ -22,6 +22,7 @@ from llm_deploy.dialects.failures import model_error
 from llm_deploy.errors import InferenceError, InferenceTimeoutError, SpecError, StreamBrokenError, WireFormatError
 
 _READ_BYTES = 64 * 1024
+_SUCCESS = 2  # of 2xx; a redirect is none
 _MAX_ERROR_BYTES = 256 * 1024
 
 
@@ -71,7 +72,7 @@ class HttpTransport:
         response = self._send(body)
         watch = self._watch(response, started_s)
         parts = self._parts(response, watch)
-        if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
+        if response.status // 100 != _SUCCESS:
             text = b"".join(_head(parts, _MAX_ERROR_BYTES)).decode("utf-8", errors="replace")
             watch.disarm()
             response.close()

@@ -7,15 +7,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from llm_deploy.client.clients import runtime_client
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.sagemaker_errors import TIMEOUT_HINT, translate, translate_mid_stream
-from llm_deploy.client.transport import (
-    CONNECT_TIMEOUT_S,
-    MAX_BODY_BYTES,
-    POOL_SIZE,
-    READ_TIMEOUT_S,
-    OpenStream,
-)
+from llm_deploy.client.transport import MAX_BODY_BYTES, READ_TIMEOUT_S, OpenStream
 from llm_deploy.client.watch import Watch
 from llm_deploy.errors import InferenceError, InferenceTimeoutError, WireFormatError
 
@@ -23,11 +18,7 @@ _READ_BYTES = 64 * 1024
 
 
 class SagemakerTransport:
-    """Calls one endpoint, or one inference component of it. See `Transport`.
-
-    botocore's own retries are off: it repeats a request whose answer did not come in time, and the endpoint then
-    generates the same text again, up to five times (botocore issue 1768). `Patience` says what is repeated.
-    """
+    """Calls one endpoint, or one inference component of it; `Patience` says what is repeated. See `Transport`."""
 
     def __init__(
         self,
@@ -119,26 +110,6 @@ class SagemakerTransport:
 
     def _read_timeout_s(self) -> float:
         return min(READ_TIMEOUT_S, self._answer_timeout_s or READ_TIMEOUT_S)
-
-
-def runtime_client(session: Any, *, read_timeout_s: float) -> Any:  # noqa: ANN401 - ours or boto3's; as above
-    """A client of SageMaker's runtime that repeats nothing by itself and keeps its connections."""
-    from llm_deploy.aws import aws_errors  # noqa: PLC0415 - beside its use
-
-    with aws_errors("open the SageMaker runtime"):
-        from botocore.config import Config  # noqa: PLC0415 - 150 ms that only a call needs
-
-        config = Config(
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=read_timeout_s,
-            retries={"mode": "standard", "total_max_attempts": 1},
-            max_pool_connections=POOL_SIZE,
-            tcp_keepalive=True,
-            user_agent_extra="llm-deploy",
-        )
-        if hasattr(session, "boto"):
-            return session.boto().client("sagemaker-runtime", config=config, endpoint_url=session.endpoint_url)
-        return session.client("sagemaker-runtime", config=config)
 
 
 def _read_all(stream: Any) -> bytes:  # noqa: ANN401 - botocore ships no types

@@ -42,6 +42,9 @@ Source: reports by users of SageMaker, in public issue threads.
 """
 
 _CONTAINER_TIMEOUT = re.compile(r"Your invocation timed out while waiting for a response")
+_STREAM_TIMEOUT = re.compile(r"did not complete sending the inference response in the allotted time")
+"""Of `ModelStreamError`; its member `ErrorCode` (ModelInvocationTimeExceeded) says it too, but botocore drops it."""
+
 _QUOTED_MESSAGE = re.compile(
     r'^Received (?:server|client) error \((\d+)\) from \S+ with message "(.*)"\.? See ', re.DOTALL
 )
@@ -75,8 +78,8 @@ def _cloud(details: Mapping[str, Any], action: str) -> LlmDeployError:
 
 
 def _broken_model_stream(details: Mapping[str, Any], action: str) -> LlmDeployError:
-    text = f"{action}: {details.get('Message', '')} ({details.get('ErrorCode', 'ModelStreamError')})"
-    if details.get("ErrorCode") == "ModelInvocationTimeExceeded":
+    text = f"{action}: {details.get('Message', '')} (ModelStreamError)"
+    if _STREAM_TIMEOUT.search(text):
         return InferenceTimeoutError(text, hint="SageMaker allows a stream 8 minutes; ask for fewer new tokens.")
     return StreamBrokenError(text)
 

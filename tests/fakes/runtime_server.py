@@ -13,7 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -86,8 +86,7 @@ def serving(*replies: Reply) -> Iterator[RuntimeServer]:
     class Handler(_Handler):
         server_record = record
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     record.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -100,6 +99,11 @@ def serving(*replies: Reply) -> Iterator[RuntimeServer]:
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # the standard 5 refuses clients that come all at once
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -108,6 +112,11 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.number = self.server_record.connect()
+
+    def handle(self) -> None:
+        """Serve a connection; a client that resets it is the point of some tests."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -202,6 +211,11 @@ def invocation_error(status: int, kind: str, **members: object) -> Reply:
     """An error of SageMaker's runtime."""
     headers = {"Content-Type": "application/json", "x-amzn-ErrorType": kind}
     return Reply(status, (json.dumps(members).encode(),), headers, chunked=False)
+
+
+def control_error(kind: str, message: str) -> Reply:
+    """An error of SageMaker's control plane (JSON 1.1)."""
+    return Reply(400, (json.dumps({"__type": kind, "message": message}).encode(),), chunked=False)
 
 
 def response_stream(parts: Iterable[bytes], *, end: Literal["whole", "cut", "reset", "hang"] = "whole") -> Reply:

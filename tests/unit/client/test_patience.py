@@ -1,0 +1,65 @@
+"""What is asked again, and what never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from llm_deploy import errors
+from llm_deploy.client.patience import Patience, UnreachableError
+
+MAY_HAVE_STARTED = sorted(
+    {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LlmDeployError)}
+    - {errors.ThrottledError, errors.NoCapacityError},
+    key=lambda kind: kind.__name__,
+)
+
+
+def asked(error: errors.LlmDeployError, patience: Patience) -> int:
+    """How often it is asked when it always fails like this."""
+    count = 0
+
+    def ask() -> None:
+        nonlocal count
+        count += 1
+        raise error
+
+    with pytest.raises(type(error)):
+        patience.repeat(ask)
+    return count
+
+
+@pytest.mark.parametrize("kind", MAY_HAVE_STARTED)
+def test_nothing_that_may_have_started_is_asked_again(kind: type[errors.LlmDeployError]) -> None:
+    """Every class of the tree but the three that say nothing was started."""
+    assert asked(kind("x"), Patience(wait_for_capacity_s=600, sleep=lambda _: None)) == 1
+
+
+@pytest.mark.parametrize("kind", [errors.ThrottledError, UnreachableError])
+def test_what_was_not_started_is_asked_four_times(kind: type[errors.LlmDeployError]) -> None:
+    """With pauses that grow and are drawn at random."""
+    pauses: list[float] = []
+    assert asked(kind("x"), Patience(sleep=pauses.append, jitter=lambda: 1.0)) == 4
+    assert pauses == [0.5, 1.0, 2.0]
+
+
+def test_capacity_is_waited_for_only_when_asked_to() -> None:
+    """And no longer than asked to."""
+    clock = iter(range(0, 1000, 5)).__next__
+    assert asked(errors.NoCapacityError("x"), Patience(sleep=lambda _: None)) == 1
+    patience = Patience(wait_for_capacity_s=22, clock=clock, sleep=lambda _: None)
+    assert asked(errors.NoCapacityError("x"), patience) == 5
+
+
+def test_the_answer_after_a_refusal_is_given() -> None:
+    """Asking again is worth it."""
+    answers: Iterator[object] = iter([errors.ThrottledError("x"), "answer"])
+
+    def ask() -> object:
+        answer = next(answers)
+        if isinstance(answer, errors.LlmDeployError):
+            raise answer
+        return answer
+
+    assert Patience(sleep=lambda _: None).repeat(ask) == "answer"

@@ -1,0 +1,43 @@
+"""The table of SageMaker runtime's errors, against botocore's own model of the service."""
+
+from __future__ import annotations
+
+import botocore.session
+import pytest
+
+from llm_deploy.client.sagemaker_errors import TABLE
+from llm_deploy.errors import InferenceError, LlmDeployError
+
+OPERATIONS = ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
+
+
+def modelled_errors() -> set[str]:
+    service = botocore.session.get_session().get_service_model("sagemaker-runtime")
+    named = {shape.name for operation in OPERATIONS for shape in service.operation_model(operation).error_shapes}
+    streamed = service.shape_for("ResponseStream").members.values()
+    return named | {shape.name for shape in streamed if shape.metadata.get("exception")}
+
+
+def test_every_modelled_error_has_its_line() -> None:
+    """A new botocore that names another error fails here, not at a user's."""
+    assert modelled_errors() - set(TABLE) == set()
+
+
+def test_no_line_is_idle() -> None:
+    """What the model does not name is in the table for a written reason."""
+    unmodelled = {"ValidationException"}  # the control plane's spelling, which the runtime has been seen to use
+    assert set(TABLE) - modelled_errors() == unmodelled
+
+
+@pytest.mark.parametrize("code", sorted(TABLE))
+def test_every_line_reads_an_error_without_members(code: str) -> None:
+    """A code alone is enough for an error of ours that says what was tried."""
+    error = TABLE[code]({"Code": code}, "call endpoint twin")
+    assert isinstance(error, LlmDeployError)
+    assert "call endpoint twin" in error.message
+
+
+@pytest.mark.parametrize("code", ["ModelStreamError", "InternalStreamFailure"])
+def test_stream_errors_can_carry_text(code: str) -> None:
+    """They are inference errors, so that the text so far has a place."""
+    assert isinstance(TABLE[code]({"Code": code}, "x"), InferenceError)
