@@ -132,18 +132,16 @@ class LocalCloud:
         Raises:
             LocalCloudError: It does not end.
         """
-        announced = self._announced()
-        if announced is None or not _is_cloud(pid := int(announced["pid"])):
+        if not self._runs():
             return False
-        _ask(int(announced["port"]), "POST", "/_local/stop")
-        if _ended(pid, STOP_TIMEOUT_S):
-            return True
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-            if _ended(pid, STOP_TIMEOUT_S / 2):
-                return True
-        raise LocalCloudError(f"the local cloud (process {pid}) does not end", hint=f"See {self.log_path}")
+        with self._start_lock():
+            # Whoever was starting it is done now, so what it announced is true, or it has died.
+            announced = self._announced()
+            if announced is None:
+                return False
+            _ask(int(announced["port"]), "POST", "/_local/stop")
+            self._end(int(announced["pid"]))
+        return True
 
     def environment(self) -> dict[str, str]:
         """Variables that point foreign AWS programs, and `llmdeploy` itself, at the running cloud.
@@ -172,6 +170,39 @@ class LocalCloud:
             return None
         fields = set(LocalStatus.__dataclass_fields__) - {"endpoints", "processes"}
         return document if isinstance(document, dict) and document.keys() == fields else None
+
+    def _runs(self) -> bool:
+        """Whether a process holds the cloud's lock, which the system releases at its death.
+
+        More certain than its process id, which may be a zombie's, or somebody else's by now.
+        """
+        try:
+            with (self._folder / "cloud.lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _end(self, pid: int) -> None:
+        """Wait for the cloud's end; ask again, less kindly, when it takes too long."""
+        if self._ended(STOP_TIMEOUT_S):
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if self._ended(STOP_TIMEOUT_S / 2):
+                return
+        raise LocalCloudError(f"the local cloud (process {pid}) does not end", hint=f"See {self.log_path}")
+
+    def _ended(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self._runs():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
     @contextlib.contextmanager
     def _start_lock(self) -> Iterator[None]:
@@ -324,22 +355,3 @@ def _ask(port: int, method: str, path: str) -> bytes | None:
         return None
     finally:
         connection.close()
-
-
-def _is_cloud(pid: int) -> bool:
-    """Whether this process is a local cloud: the number in an old file may be somebody else's by now."""
-    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - ps is where the system has it
-    return "llm_deploy.emulator" in shown.stdout
-
-
-def _ended(pid: int, timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)  # when it is our own child, somebody has to take its exit code
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(_POLL_S)
-    return False
