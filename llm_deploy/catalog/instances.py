@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from llm_deploy.catalog.data_files import data
 from llm_deploy.errors import SpecError
-from llm_deploy.spec.problems import suggestion
+from llm_deploy.spec.problems import nearest, suggestion
 
 PriceStatus = Literal["published", "published-other-component", "estimated", "unknown"]
 
@@ -111,13 +111,13 @@ def instance(name: str) -> InstanceType:
 
 def unknown_instance(name: str) -> str:
     """What to say about a type that the catalogue does not have."""
-    size = name.rpartition(".")[2]
-    family = name.removeprefix("ml.").partition(".")[0]
-    siblings = [other for other in instances() if other.startswith(f"ml.{family}.")]
-    meant = suggestion(name, siblings or instances()).rstrip("?")
-    if siblings and not meant:
-        meant = f"; ml.{family} has {', '.join(sibling.rpartition('.')[2] for sibling in siblings)} (no {size})"
-    return f"{name!r} is no instance type of the catalogue{meant}"
+    family, _, size = name.removeprefix("ml.").partition(".")
+    sizes = [other.rpartition(".")[2] for other, found in instances().items() if found.family == family]
+    start = f"{name!r} is no instance type of the catalogue"
+    if not sizes:
+        return f"{start}{suggestion(name, instances()).rstrip('?')}"
+    meant = nearest(size, sizes, cutoff=0.8)
+    return f"{start}; did you mean ml.{family}.{meant}" if meant else f"{start}; ml.{family} has {', '.join(sizes)}"
 
 
 def price(type_name: str, region: str) -> Price:

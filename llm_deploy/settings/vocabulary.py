@@ -187,6 +187,11 @@ def _report(error: ValidationError, origins: Mapping[str, str], path: Path | Non
         name = str(item["loc"][0]) if item["loc"] else ""
         field = "AWS_REGION" if name == "AWS_DEFAULT_REGION" else name
         where = origins.get(field, f"{path or 'environment'}{f' {name}' if name else ''}")
-        message = EXPECTED.get(item.get("ctx", {}).get("pattern", ""), f"{item['msg'][:1].lower()}{item['msg'][1:]}")
+        message = EXPECTED.get(item.get("ctx", {}).get("pattern", ""), _as_clause(item["msg"]))
         lines.append(f"{where}: {message}.")
     return "\n".join(lines)
+
+
+def _as_clause(text: str) -> str:
+    """`Input should be ...` as the end of a sentence; a variable's name keeps its capitals."""
+    return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"

@@ -36,11 +36,11 @@ class Layer:
     origins: dict[Path, Origin] = field(default_factory=dict)
 
     def origin(self, path: Path) -> Origin | None:
-        """The origin of a value or of the nearest thing around it that was written."""
+        """The origin of a value, of the nearest thing around it that was written, or of something in it."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
-        return None
+        return next((origin for inner, origin in self.origins.items() if inner[: len(path)] == path), None)
 
 
 def from_source(file: source.Source) -> Layer:

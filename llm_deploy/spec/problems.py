@@ -45,9 +45,9 @@ def problems_of(error: ValidationError, document: type[BaseModel]) -> tuple[Find
     return tuple(found.values())
 
 
-def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that was probably meant."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+def nearest(word: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The choice that was probably meant; `cutoff` is difflib's: 1 takes only the word itself."""
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=cutoff)
     return found[0] if found else None
 
 

@@ -77,7 +77,8 @@ def parse(text: str, name: str) -> Source:
         _refuse_what_is_not_plain(text, name)
         node = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        # libyaml points behind the end of a file that stops too early.
+        line = min(error.problem_mark.line, text.rstrip().count("\n")) + 1 if error.problem_mark else 1
         raise SpecError(f"{name}:{line}: not valid YAML: {error.problem or error.context}.") from error
     except yaml.YAMLError as error:
         raise SpecError(f"{name}: not valid YAML: {error}.") from error
@@ -121,6 +122,9 @@ class _Reader:
         self.problems: list[str] = []
 
     def value(self, node: yaml.Node, path: Path) -> Any:  # noqa: ANN401 - any YAML value
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            self._problem(node, f"{dotted(path)}: tags such as {node.tag} are not taken")
+            return None
         if isinstance(node, yaml.MappingNode):
             return dict(self._entries(node, path))
         if isinstance(node, yaml.SequenceNode):
