@@ -20,8 +20,8 @@ def clear(result: Result, *says: str) -> None:
 
 def test_no_credentials(terminal: Terminal) -> None:
     """Without any, the ways to get some are named."""
-    clear(terminal.run("list", code=4), "no AWS credentials were found", "aws sso login", "--target local")
-    clear(terminal.run("deploy-endpoint", TWIN, "--yes", code=4), "no AWS credentials were found")
+    clear(terminal.run("list", code=4), "Unable to locate credentials", "aws sso login", "--target local")
+    clear(terminal.run("deploy-endpoint", TWIN, "--yes", code=4), "Unable to locate credentials")
 
 
 @pytest.mark.parametrize(
