@@ -1,6 +1,6 @@
 """CPU per token of the model server against the bare engine's own HTTP server: same model, slots, thread, parameters.
 
-Run: `python benchmarks/serving_overhead.py [--rounds 12] [--tokens 48]` (Linux; about three minutes). Both servers are
+Run: `python benchmarks/serving_overhead.py [--rounds 12] [--tokens 48]` (Linux; about six minutes). Both servers are
 up all the time and take turns in the order ABBA; the bare engine gets the very document that the server sends to its
 own engine, and an answer of another length than asked for ends the run. CPU is that of each server's whole process,
 from /proc; the load generator's is not counted. Wall time is left out: it says more about the neighbours.

@@ -1,0 +1,88 @@
+"""The registry and the check of files, with a small stand-in for the 98 MB of a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from llm_deploy.errors import ModelFileError, NotFoundError
+from llm_deploy.serving import models
+from llm_deploy.serving.packages import package_dir
+
+CONTENT = b"GGUF and so on"
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`tiny`, already in the cache."""
+    monkeypatch.setenv("LLMDEPLOY_CACHE", str(tmp_path))
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    real = models.known_models()["smollm2"]
+    tiny = replace(real, name="tiny", file="t/tiny.gguf", file_sha256=digest, file_bytes=len(CONTENT))
+    monkeypatch.setattr(models, "known_models", lambda: {"tiny": tiny})
+    path = package_dir(tiny.package, tiny.version, tiny.package_sha256) / tiny.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    return path
+
+
+def test_the_registry_is_complete() -> None:
+    """Every entry parses, and its hashes are sha256."""
+    for model in models.known_models().values():
+        assert len(model.package_sha256) == len(model.file_sha256) == 64
+        assert model.licence
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    """What was probably meant, and what there is."""
+    with pytest.raises(NotFoundError) as caught:
+        models.find("smolm2")
+    assert caught.value.hint == "Did you mean 'smollm2'? Known models: smollm2."
+
+
+def test_a_file_is_hashed_once(model: Path) -> None:
+    """The second pull reads nothing; a file that was touched is read again."""
+    assert models.pull("tiny") == models.find("tiny") == model
+    seen: list[str] = []
+    models.pull("tiny", progress=lambda phase, *_: seen.append(phase))
+    assert seen == []
+    model.write_bytes(CONTENT)
+    models.pull("tiny", progress=lambda phase, *_: seen.append(phase))
+    assert seen == ["verify"]
+
+
+@pytest.mark.parametrize("content", [b"GGUF and so 0n", b"GGUF", b""])
+def test_a_damaged_file_is_refused_with_the_way_out(model: Path, content: bytes) -> None:
+    """A flipped byte, a truncated and an empty file; the message says what to run."""
+    models.pull("tiny")
+    model.write_bytes(content)
+    for call in (models.pull, models.verify):
+        with pytest.raises(ModelFileError, match="is damaged") as caught:
+            call("tiny")
+        assert caught.value.hint is not None
+        assert "llmdeploy models remove tiny" in caught.value.hint
+
+
+def test_verify_reads_the_file_even_if_nothing_seems_to_have_changed(model: Path) -> None:
+    """Damage that keeps size and time is found by `verify`, and by `pull(verify=True)`."""
+    models.pull("tiny")
+    status = model.stat()
+    model.write_bytes(CONTENT[::-1])
+    os.utime(model, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert models.pull("tiny") == model
+    with pytest.raises(ModelFileError):
+        models.pull("tiny", verify=True)
+
+
+def test_remove(model: Path) -> None:
+    """Gone, and gone again is no error."""
+    assert models.remove("tiny")
+    assert not model.exists()
+    assert not models.remove("tiny")
+    assert models.find("tiny") is None
+    with pytest.raises(ModelFileError, match="not in the cache"):
+        models.verify("tiny")
