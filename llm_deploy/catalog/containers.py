@@ -13,6 +13,7 @@ from llm_deploy.errors import SpecError
 from llm_deploy.spec import Dialect, Engine
 from llm_deploy.spec.problems import suggestion
 
+SHOWN_VERSIONS = 12
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
@@ -162,10 +163,11 @@ def _absent(found: tuple[str, str, Mapping[str, Any]], region: str) -> bool:
 
 def _no_such_version(engine: Engine, version: str | None) -> str:
     known = [f"{family}:{found}" for family, found, _ in _versions(engine, None)]
-    return f"{engine} has no image of version {version!r}; there is {', '.join(known)}"
+    more = f" and {len(known) - SHOWN_VERSIONS} more" if len(known) > SHOWN_VERSIONS else ""
+    return f"{engine} has no image of version {version!r}; there is {', '.join(known[:SHOWN_VERSIONS])}{more}"
 
 
 def _not_here(engine: Engine, region: str, version: str | None) -> str:
     there = [f"{found[0]}:{found[1]}" for found in _versions(engine, None) if not _absent(found, region)]
     what = f"version {version!r} of {engine}" if version else f"an image of {engine}"
-    return f"{region} does not have {what}" + (f"; there is {', '.join(there)}" if there else "")
+    return f"{region} does not have {what}" + (f"; there is {', '.join(there[:SHOWN_VERSIONS])}" if there else "")

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from llm_deploy.catalog.containers import Image, engine_facts, number, own_image
+from llm_deploy.catalog.containers import Image, engine_facts, image_uri, number, own_image
 from llm_deploy.catalog.data_files import data
 from llm_deploy.catalog.environment import environment
 from llm_deploy.catalog.instances import InstanceType, instances, unknown_instance
+from llm_deploy.errors import SpecError
 from llm_deploy.spec import DeploymentSpec, EndpointType, Finding, LoadedSpec, load, rules
 from llm_deploy.spec.problems import suggestion
 
@@ -26,6 +27,7 @@ def load_spec(path: FilePath | str | None, *, settings: Settings, **options: Any
 
 def findings(spec: DeploymentSpec) -> Iterator[Finding]:
     """Everything that is wrong with a spec as far as instances and engines are concerned."""
+    yield from _version(spec)
     yield from _quantize(spec)
     yield from _whole_environment(spec)
     found = instances().get(spec.instance.type)
@@ -83,8 +85,8 @@ def _component_fits(spec: DeploymentSpec, instance: InstanceType) -> Iterator[Fi
     if resources.copies > room and not (spec.autoscaling and spec.instance.max_count is None):
         yield Finding(
             ("resources", "copies"),
-            f"{resources.copies} copies of {resources.num_accelerators} accelerators do not fit on {machines} of "
-            f"{instance.name}; raise instance.initial_count or instance.max_count",
+            f"{resources.copies} copies do not fit on {machines} of {instance.name}, which holds "
+            f"{copies_per_instance(spec, instance)}; raise instance.initial_count or instance.max_count",
             (_INSTANCE, ("resources", "num_accelerators"), ("instance", "max_count"), ("instance", "initial_count")),
         )
 
@@ -113,7 +115,7 @@ def _driver(spec: DeploymentSpec, instance: InstanceType) -> Iterator[Finding]:
         yield Finding(
             path, f"{chosen} does not run on {instance.name}; {', '.join(fitting) or 'none'} does", (_INSTANCE,)
         )
-    cuda = _cuda(spec)
+    cuda = _cuda(spec) if not list(_version(spec)) else None
     if cuda and amis[chosen]["cuda"] and _too_old(amis[chosen]["cuda"], cuda):
         yield Finding(
             path,
@@ -135,9 +137,16 @@ def _cuda(spec: DeploymentSpec) -> str | None:
 
 
 def _newest(spec: DeploymentSpec) -> Image:
-    from llm_deploy.catalog.containers import image_uri  # noqa: PLC0415 - one use
-
     return image_uri(spec.engine, data("instances")["price_region"], spec.engine_version)
+
+
+def _version(spec: DeploymentSpec) -> Iterator[Finding]:
+    if spec.engine_version is None or spec.image is not None:
+        return
+    try:
+        _newest(spec)
+    except SpecError as error:
+        yield Finding(("engine_version",), error.message, (("engine",),))
 
 
 def _quantize(spec: DeploymentSpec) -> Iterator[Finding]:

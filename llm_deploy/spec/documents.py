@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -14,12 +14,15 @@ from pydantic import (
     Tag,
     ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from llm_deploy.spec import rules, short_forms
 from llm_deploy.spec.fields import (
+    ENGINE_VERSION_PATTERN,
+    QUANTIZE_PATTERN,
     BaseName,
     Count,
     HubId,
@@ -58,10 +61,22 @@ class EndpointType(Enum):
         return cls(short_forms.endpoint_type(value))
 
 
+def _is_number(annotation: object) -> bool:
+    return bool({annotation, *get_args(annotation)} & {int, float})
+
+
 class Document(BaseModel):
     """Base of every part of a spec: immutable, and a misspelt field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - raw input
+        """`copies: yes` is a slip; pydantic would read 1."""
+        if isinstance(value, bool) and _is_number(cls.model_fields[info.field_name or ""].annotation):
+            raise PydanticCustomError("number_expected", "expected a number")
+        return value
 
 
 class HubModel(Document):
@@ -194,6 +209,15 @@ class Timeouts(Document):
     """For the container's first healthy answer; a download from the Hub happens inside this time."""
 
 
+def _one_model(value: object) -> object:
+    value = short_forms.model(value)
+    if value is None:
+        raise PydanticCustomError("model", "empty; expected owner/name or s3://bucket/prefix/")
+    if isinstance(value, dict) and {"id", "s3_uri"} <= value.keys():
+        raise PydanticCustomError("model", "has both id and s3_uri; a model comes from one place")
+    return value
+
+
 def _kind_of_model(value: object) -> str:
     return "s3" if isinstance(value, S3Model) or (isinstance(value, dict) and "s3_uri" in value) else "hub"
 
@@ -201,7 +225,7 @@ def _kind_of_model(value: object) -> str:
 Model = Annotated[
     Annotated[HubModel, Tag("hub")] | Annotated[S3Model, Tag("s3")],
     Discriminator(_kind_of_model),
-    BeforeValidator(short_forms.model),
+    BeforeValidator(_one_model),
 ]
 
 
@@ -212,7 +236,7 @@ class DeploymentSpec(Document):
     """Name of the endpoint, and the beginning of every other name. 54 characters, so that content hashes fit."""
     engine: Engine = "tgi"
     """What serves the model inside the container."""
-    engine_version: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+$", max_length=64)] | None = None
+    engine_version: Annotated[str, Field(pattern=ENGINE_VERSION_PATTERN, max_length=64)] | None = None
     """Version of the engine's container (`3.3.6`, `0.29`, `huggingface-vllm:0.29.0`); the newest when left out."""
     model: Model
     """`owner/name`, `owner/name@revision` or `s3://bucket/prefix/`; or the fields below."""
@@ -229,7 +253,7 @@ class DeploymentSpec(Document):
     instance: Instance = Instance()
     resources: Resources = Resources()
     limits: Limits = Limits()
-    quantize: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)] | None = None
+    quantize: Annotated[str, Field(pattern=QUANTIZE_PATTERN, max_length=64)] | None = None
     """Quantisation that the engine applies or expects, in the engine's word (`awq`, `bitsandbytes-nf4`, `fp8`, ...)."""
     environment: Annotated[dict[str, str], BeforeValidator(short_forms.texts), Field(default_factory=dict)]
     """More variables for the container. Anyone who may describe the model can read them: no secrets."""

@@ -24,6 +24,8 @@ S3_PREFIX_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(.*[^/]/)?$"
 IMAGE_PATTERN = r"^\S+$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+$"
 KMS_PATTERN = r"^[a-zA-Z0-9:/_-]+$"
+QUANTIZE_PATTERN = r"^[a-z0-9_-]+$"
+ENGINE_VERSION_PATTERN = r"^[a-z0-9.:-]+$"
 INSTANCE_PATTERN = r"^ml\.[a-z0-9-]+\.[a-z0-9]+$"
 SECURITY_GROUP_PATTERN = r"^sg-[0-9a-zA-Z]+$"
 SUBNET_PATTERN = r"^subnet-[0-9a-zA-Z]+$"
@@ -37,6 +39,8 @@ EXPECTED = {
     IMAGE_PATTERN: "an image URI without spaces",
     ROLE_PATTERN: "a role's ARN such as arn:aws:iam::123456789012:role/llmdeploy-execution",
     KMS_PATTERN: "a key's id, alias or ARN",
+    QUANTIZE_PATTERN: "the engine's word in small letters, such as awq or fp8",
+    ENGINE_VERSION_PATTERN: "a version such as 3.3.6, or family:version such as huggingface-vllm:0.29.0",
     INSTANCE_PATTERN: "a SageMaker instance type such as ml.g5.2xlarge",
     SECURITY_GROUP_PATTERN: "a security group's id such as sg-0123456789abcdef0",
     SUBNET_PATTERN: "a subnet's id such as subnet-0123456789abcdef0",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from llm_deploy.errors import SpecError
-from llm_deploy.spec import layers, rules, source, vocabulary
+from llm_deploy.spec import layers, rules, short_forms, source, vocabulary
 from llm_deploy.spec.documents import RULES_LATER, DeploymentSpec, HubModel
 from llm_deploy.spec.layers import DEFAULT, Layer, Origin
 from llm_deploy.spec.problems import problems_of
@@ -117,7 +117,7 @@ def _with_token(layer: Layer, settings: Settings) -> tuple[Layer, tuple[str, ...
 
 
 def _checked(layer: Layer, judges: Iterable[Judge], name: str) -> DeploymentSpec:
-    spec, wrong = _validated(layer.values)
+    spec, wrong = _validated(short_forms.without_empty_sections(layer.values))
     findings = [*wrong]
     if spec is not None:
         broken = {finding.path for finding in wrong}

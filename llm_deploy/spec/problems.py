@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from llm_deploy.spec.fields import EXPECTED
 from llm_deploy.spec.rules import TOKEN_SHAPE, Finding, Path, dotted
+from llm_deploy.spec.short_forms import ENDPOINT_TYPE_WORDS
 
 _UNION_TAGS = frozenset({"hub", "s3"})
 _SHOWN_LENGTH = 80
@@ -32,6 +34,7 @@ _KINDS = {
     "bool_parsing": "true or false",
     "dict_type": "a mapping of names to values",
     "model_type": "a mapping of fields",
+    "number_expected": "a number",
     "tuple_type": "a list",
 }
 
@@ -47,8 +50,9 @@ def problems_of(error: ValidationError, document: type[BaseModel]) -> tuple[Find
 
 def nearest(word: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The choice that was probably meant; `cutoff` is difflib's: 1 takes only the word itself."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=cutoff)
-    return found[0] if found else None
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
+    return by_lower[found[0]] if found else None
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:
@@ -60,8 +64,10 @@ def suggestion(word: str, choices: Iterable[str]) -> str:
 def shown(value: object, path: Path) -> str:
     """A value for a message: bounded, and hidden where secrets may be."""
     if path and path[0] in _SECRET_FIELDS:
-        return "the value"
-    text = repr(value)
+        return "a value"
+    if value is None:
+        return "empty"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     if TOKEN_SHAPE.search(text):
         return "a value that looks like a Hub token"
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
@@ -98,20 +104,25 @@ def _message(item: Any, path: Path, document: type[BaseModel]) -> str:  # noqa: 
         return _missing(path, document)
     if kind == "extra_forbidden":
         return _unknown(path, document)
+    if path[-1:] == ("endpoint_type",):
+        return _not_a_choice(value, path, list(ENDPOINT_TYPE_WORDS))
+    if kind in {"literal_error", "enum"}:
+        return _not_a_choice(value, path, re.findall(r"'([^']*)'", context["expected"]))
+    if expected := _expected(kind, context):
+        return f"{shown(value, path)}; expected {expected}"
+    return _length_message(kind, context, value, path) or str(item["msg"])
+
+
+def _expected(kind: str, context: dict[str, Any]) -> str | None:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return f"{shown(value, path)}; expected {words} {context[key]}"
-    if kind in _KINDS:
-        return f"{shown(value, path)}; expected {_KINDS[kind]}"
-    if kind in {"literal_error", "enum"}:
-        return _not_a_choice(value, path, context["expected"])
-    return _text_message(kind, context, value, path) or str(item["msg"])
-
-
-def _text_message(kind: str, context: dict[str, Any], value: object, path: Path) -> str | None:
+        return f"{words} {context[key]}"
     if kind == "string_pattern_mismatch":
-        pattern = context["pattern"]
-        return f"{shown(value, path)}; expected {EXPECTED.get(pattern, f'text that matches {pattern}')}"
+        return EXPECTED.get(context["pattern"], f"text that matches {context['pattern']}")
+    return _KINDS.get(kind)
+
+
+def _length_message(kind: str, context: dict[str, Any], value: object, path: Path) -> str | None:
     if kind == "string_too_long":
         return f"{len(str(value))} characters; expected at most {context['max_length']}{_why(path)}"
     if kind == "string_too_short":
@@ -131,7 +142,7 @@ def _missing(path: Path, document: type[BaseModel]) -> str:
     *parents, name = path
     description = ""
     if not parents and isinstance(name, str) and name in document.model_fields:
-        description = document.model_fields[name].description or ""
+        description = (document.model_fields[name].description or "").rstrip(".")
     return f"missing{f'; {description}' if description else ''}"
 
 
@@ -143,6 +154,5 @@ def _unknown(path: Path, document: type[BaseModel]) -> str:
     return f"unknown field; did you mean {meant}?" if meant else f"unknown field; {where}: {', '.join(known)}"
 
 
-def _not_a_choice(value: object, path: Path, expected: str) -> str:
-    choices = [choice.strip().strip("'") for choice in expected.replace(" or ", ", ").split(",")]
+def _not_a_choice(value: object, path: Path, choices: list[str]) -> str:
     return f"{shown(value, path)} is unknown; expected {', '.join(choices)}{suggestion(str(value), choices)}"

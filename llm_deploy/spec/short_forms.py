@@ -46,6 +46,15 @@ EXPANDABLE: Mapping[str, Callable[[object], object]] = {"model": model, "instanc
 """Top-level fields whose short form stands for a mapping."""
 
 
+SECTIONS = frozenset({"instance", "resources", "limits", "generation", "network", "timeouts", "environment", "tags"})
+"""Top-level fields that hold others. One that was left empty (all its lines are comments) says nothing."""
+
+
+def without_empty_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A raw spec without sections that have no content."""
+    return {key: value for key, value in raw.items() if value is not None or key not in SECTIONS}
+
+
 def expand(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A raw spec with its short forms spelt out."""
     return {key: EXPANDABLE[key](value) if key in EXPANDABLE else value for key, value in raw.items()}

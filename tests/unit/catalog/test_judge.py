@@ -113,6 +113,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
         "did you mean bitsandbytes-nf4",
     ),
     (
+        "the engine has the version",
+        {"engine_version": "3.3"},
+        {"engine_version": "9.9"},
+        "engine_version",
+        "huggingface-llm:3.3.6",
+    ),
+    (
         "the environment agrees with the spec",
         {"environment": {"HF_MODEL_ID": "owner/name"}},
         {"environment": {"HF_MODEL_ID": "other/name"}},

@@ -10,7 +10,7 @@ import pytest
 
 from llm_deploy.errors import SpecError
 from llm_deploy.settings import Settings, load_settings
-from llm_deploy.spec import EndpointType, Finding, HubModel, LoadedSpec, S3Model, load
+from llm_deploy.spec import EndpointType, Finding, HubModel, Limits, LoadedSpec, S3Model, load
 from llm_deploy.spec.fields import EXPECTED, NAME_PATTERN
 from llm_deploy.spec.load import NOTE_KEPT_BACK, is_pinned
 
@@ -237,3 +237,54 @@ def test_only_a_commit_hash_is_a_pin() -> None:
     assert is_pinned(HubModel(id="a/b", revision="0123456789abcdef" * 2 + "01234567"))
     assert not is_pinned(HubModel(id="a/b", revision="main"))
     assert not is_pinned(HubModel(id="a/b"))
+
+
+MESSAGES = [
+    ("instance: {initial_count: yes}", "instance.initial_count: true; expected a number."),
+    ("engine: VLLM", "engine: 'VLLM' is unknown; expected tgi, vllm, sglang, lmi, llamacpp; did you mean vllm?"),
+    (
+        "endpoint_type: models",
+        "endpoint_type: 'models' is unknown; expected model, inference-component; did you mean model?",
+    ),
+    ("environment: [A]", "environment: a value; expected a mapping of names to values."),
+    ("network: {subnets: subnet-1}", "network.subnets: 'subnet-1'; expected a list."),
+    ("engine_version: 3.3", "engine_version: 3.3; expected text; put it into quotes."),
+    ("timeouts: {model_download_s: 5m}", "timeouts.model_download_s: '5m'; expected a whole number."),
+    ("timeouts: {model_download_s: 59}", "timeouts.model_download_s: 59; expected at least 60."),
+    ("quantize: AWQ", "quantize: 'AWQ'; expected the engine's word in small letters, such as awq or fp8."),
+    ("resources: {memory: 1}", "resources.memory: unknown field; did you mean memory_mib?"),
+    ("autoscaling: 5", "autoscaling: 5; expected a mapping of fields."),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), MESSAGES, ids=[line for line, _ in MESSAGES])
+def test_messages_say_what_was_found_and_what_was_expected(line: str, message: str, load_text: Load) -> None:
+    """In the user's words, with the user's line."""
+    with pytest.raises(SpecError) as caught:
+        load_text(f"{SMALL}{line}\n")
+    assert caught.value.message == f"spec.yaml:3: {message}"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("", "spec.yaml:2: model: empty; expected owner/name or s3://bucket/prefix/."),
+        ("{revision: x}", "spec.yaml:2: model.id: missing."),
+        (
+            "{id: a/b, s3_uri: s3://bucket/a/}",
+            "spec.yaml:2: model: has both id and s3_uri; a model comes from one place.",
+        ),
+    ],
+)
+def test_a_model_comes_from_one_place(model: str, message: str, load_text: Load) -> None:
+    """And from somewhere."""
+    with pytest.raises(SpecError) as caught:
+        load_text(f"name: a\nmodel: {model}\n")
+    assert caught.value.message == message
+
+
+def test_a_section_whose_lines_are_all_comments_says_nothing(load_text: Load) -> None:
+    """Commenting the last line of a section out breaks nothing, and a flag may set a section back."""
+    empty = "".join(f"{section}:\n" for section in ("instance", "resources", "limits", "environment", "tags"))
+    assert load_text(SMALL + empty).spec == load_text(SMALL).spec
+    assert load_text(SMALL + "limits: {max_total_tokens: 5}\n", overrides={"limits": "null"}).spec.limits == Limits()
