@@ -61,7 +61,10 @@ async def _serve(cloud: Cloud, listener: socket.socket) -> None:
     try:
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag and no event
             await asyncio.sleep(0.005)
-        _announce(announcement, cloud.settings, listener)
+        try:
+            _announce(announcement, cloud.settings, listener)
+        except OSError as error:
+            raise CannotStartError(f"cannot write {announcement}: {error.strerror}") from error
         stopping = asyncio.create_task(cloud.stopping.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

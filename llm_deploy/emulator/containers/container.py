@@ -22,6 +22,8 @@ from typing import Protocol
 HOST = "127.0.0.1"
 PING_TIMEOUT_S = 2.0
 """Source: "Your own inference code with hosting services", AWS: the answer to /ping is awaited for two seconds."""
+POLL_S = 0.03
+"""Real seconds between two looks at a starting container."""
 MAX_LINE_BYTES = 16 * 1024
 STOP_S = 3.0
 """Real seconds between SIGTERM and SIGKILL. AWS gives 30; a person at a terminal should not wait that long."""
@@ -51,8 +53,8 @@ class ContainerSpec:
 class Container(Protocol):
     """One running container."""
 
-    def port(self) -> int | None:
-        """Where it listens on 127.0.0.1; `None` until it does."""
+    async def ready(self) -> int:
+        """Wait until it answers its health check; its port on 127.0.0.1. For ever, if it never does."""
 
     async def wait(self) -> int:
         """Wait for its end; its exit code, negative for a signal."""
@@ -108,12 +110,11 @@ class ProcessContainer:
         self._home = home
         self._reader = asyncio.create_task(self._read(on_line))
 
-    def port(self) -> int | None:
-        """See `Container.port`."""
-        try:
-            return int((self._home / "port").read_text())
-        except (OSError, ValueError):
-            return None
+    async def ready(self) -> int:
+        """See `Container.ready`."""
+        while (port := self._port()) is None or not await _ping(port):  # noqa: ASYNC110 - another process is polled
+            await asyncio.sleep(POLL_S)
+        return port
 
     async def wait(self) -> int:
         """See `Container.wait`. All output has been read when it returns."""
@@ -134,6 +135,12 @@ class ProcessContainer:
         self._reader.cancel()
         shutil.rmtree(self._home, ignore_errors=True)
 
+    def _port(self) -> int | None:
+        try:
+            return int((self._home / "port").read_text())
+        except (OSError, ValueError):
+            return None
+
     def _signal(self, number: int) -> None:
         # The whole group: an engine may have processes of its own.
         with suppress(ProcessLookupError, PermissionError):
@@ -152,8 +159,7 @@ class ProcessContainer:
             on_line(rest.decode("utf-8", "replace"))
 
 
-async def ping(port: int) -> bool:
-    """Whether the container on a port says that it is ready."""
+async def _ping(port: int) -> bool:
     with suppress(OSError, TimeoutError, ValueError, asyncio.LimitOverrunError):
         async with asyncio.timeout(PING_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(HOST, port)

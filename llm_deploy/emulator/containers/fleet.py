@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.clock import Clock
-from llm_deploy.emulator.containers.container import Container, ContainerSpec, Launcher, ping
+from llm_deploy.emulator.containers.container import Container, ContainerSpec, Launcher
 
-POLL_S = 0.03
-"""Real seconds between two looks at a starting container."""
 LEAST_PAUSE_S = 0.3
 """Real seconds at least between a crash and the restart, however fast the clock."""
 
@@ -149,9 +147,7 @@ class Fleet:
         self._say(copy, f"local cloud: the container ended with exit code {code}")
 
     async def _health_check(self, copy: Copy, container: Container) -> None:
-        while (port := container.port()) is None or not await ping(port):  # noqa: ASYNC110 - another process is polled
-            await asyncio.sleep(POLL_S)
-        copy.port = port
+        copy.port = await container.ready()
         copy.ready = True
         self._changed.set()
 
