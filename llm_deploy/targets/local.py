@@ -132,12 +132,12 @@ class LocalCloud:
         Raises:
             LocalCloudError: It does not end.
         """
-        if not self._runs():
+        if not self._folder.is_dir():
             return False
         with self._start_lock():
             # Whoever was starting it is done now, so what it announced is true, or it has died.
             announced = self._announced()
-            if announced is None:
+            if announced is None or not self._runs():
                 return False
             _ask(int(announced["port"]), "POST", "/_local/stop")
             self._end(int(announced["pid"]))

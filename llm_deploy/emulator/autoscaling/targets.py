@@ -176,8 +176,7 @@ def scaled_resource_exists(cloud: Cloud, scalable: ScalableId) -> bool:
     document = cloud.store.get(ENDPOINT, endpoint.lower())
     if document is None or document["EndpointName"] != endpoint:
         return False
-    variants = document.get("ProductionVariants")
-    return variants is None or any(each["VariantName"] == variant for each in variants)
+    return any(each["VariantName"] == variant for each in document["variants"])
 
 
 def _changes(params: Document) -> Document:

@@ -47,7 +47,7 @@ class BackendProcess:
     @property
     def log_path(self) -> Path:
         """What the child wrote."""
-        return self.settings.state_dir / "backend.log"
+        return self.settings.state_dir / "ministack.log"
 
     async def __aenter__(self) -> Self:
         """Start the child and come back at once; see `failure` for whether it could not be kept running."""

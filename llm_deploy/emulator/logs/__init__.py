@@ -9,7 +9,7 @@ from llm_deploy.emulator.logs.groups import Groups
 from llm_deploy.emulator.logs.storage import Event, EventStorage
 from llm_deploy.emulator.service import Cloud, JsonService
 
-FILE = "logs.sqlite"
+FILE = "log-lines.sqlite"
 FLUSH_EVERY_S = 0.25
 """Real seconds of lines that a SIGKILL may cost."""
 
