@@ -153,6 +153,9 @@ def listen(place: Place) -> socket.socket:
             hint="Choose another with --port, or --port 0 for any free one." if taken else None,
         ) from error
     listener.setblocking(False)
+    # Accepted connections inherit it: else Nagle's algorithm may hold a token back for 40 ms, until the client has
+    # acknowledged the one before.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if place.port_file is not None:
         partial = place.port_file.with_name(f".{place.port_file.name}.{os.getpid()}")
         partial.write_text(f"{listener.getsockname()[1]}\n")
