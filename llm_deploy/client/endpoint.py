@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from llm_deploy.client.discovery import discover
@@ -78,7 +78,7 @@ class LLMInferenceSagemakerEndpoint:
         """See `StreamingInference.generate`. SageMaker ends it after 60 s: stream what takes longer."""
         return self._invoker().generate(request)
 
-    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def stream(self, request: GenerationRequest) -> Generator[Chunk]:
         """See `StreamingInference.stream`. SageMaker ends it after 8 minutes."""
         return self._invoker().stream(request)
 
@@ -141,6 +141,6 @@ class LLMInferenceHttpEndpoint:
         """See `StreamingInference.generate`."""
         return self._invoker.generate(request)
 
-    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def stream(self, request: GenerationRequest) -> Generator[Chunk]:
         """See `StreamingInference.stream`."""
         return self._invoker.stream(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +56,7 @@ class InferenceExecutor:
         self.llm.set_payload(inputs=self.render())
         return generation_of(self.llm.inference())
 
-    def stream(self) -> Iterator[str]:
+    def stream(self) -> Generator[str]:
         """The answer's text, piece by piece; closing the iterator stops the model.
 
         Raises:
@@ -77,7 +77,7 @@ class InferenceExecutor:
     def _request(self, llm: StreamingInference) -> GenerationRequest:
         return replace(llm.defaults(), prompt=self.render(), messages=None)
 
-    def _texts(self, llm: StreamingInference) -> Iterator[str]:
+    def _texts(self, llm: StreamingInference) -> Generator[str]:
         chunks = llm.stream(self._request(llm))
         try:
             yield from (chunk.text for chunk in chunks if chunk.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -48,7 +48,7 @@ class Invoker:
         answer = dialect.decode(body)
         return replace(answer, timings=Timings(first_token_s=None, total_s=self.clock() - started_s))
 
-    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def stream(self, request: GenerationRequest) -> Generator[Chunk]:
         """The answer while it is made. See `StreamingInference.stream`."""
         started_s = self.clock()
         first_s: float | None = None

@@ -67,7 +67,7 @@ def test_a_piece_is_handed_out_when_it_arrives() -> None:
     with endpoint(Reply(parts=CHUNKS[:1], end="hang"), dialect="openai") as (llm, server):
         chunks = llm.stream(ASK)
         assert next(chunks).text == " Par"
-        chunks.close()  # type: ignore[attr-defined]
+        chunks.close()
         assert server.client_left.wait(5)
 
 

@@ -166,7 +166,7 @@ def test_closing_a_stream_early_closes_the_connection() -> None:
     with endpoint(response_stream([FIRST], end="hang")) as (llm, server):
         chunks = llm.stream(ASK)
         assert next(chunks).text == " Paris"
-        chunks.close()  # type: ignore[attr-defined]
+        chunks.close()
         assert server.client_left.wait(5)
 
 

@@ -90,7 +90,7 @@ def test_stream_gives_the_texts_and_leaving_it_closes_the_backends() -> None:
     llm = Echo(None)
     pieces = InferenceExecutor(llm, "one two three", prompt="{query}").stream()
     assert next(pieces) == "one"
-    pieces.close()  # type: ignore[attr-defined]
+    pieces.close()
     assert llm.closed
     assert list(InferenceExecutor(llm, "one two", prompt="{query}").stream()) == ["one", "two"]
 
