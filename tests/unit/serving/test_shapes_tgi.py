@@ -96,7 +96,7 @@ def test_client_reads_what_was_generated(texts: list[str], ends_by_itself: bool,
     decoder = dialect("tgi").stream_decoder()
     chunks = [*decoder.feed(wire[:cut]), *decoder.feed(wire[cut:]), *decoder.close()]
     assert "".join(chunk.text for chunk in chunks) == "".join(texts)
-    last = [chunk for chunk in chunks if chunk.finish_reason][0]
+    last = next(chunk for chunk in chunks if chunk.finish_reason)
     assert last.finish_reason == ending.reason
     assert last.counts is not None
     assert (last.counts.prompt, last.counts.generated) == (2, ending.generated_tokens)
