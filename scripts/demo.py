@@ -6,6 +6,7 @@ Every line after a `$` is a command that you can type yourself. State and files 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def run(*arguments: str, says: str = "", allow: int = 0) -> None:
     """Run one command as a person would, and stop the demo when it fails."""
     if says:
         print(f"\n# {says}")
-    print(f"$ llmdeploy {' '.join(arguments)}", flush=True)
+    print(f"$ llmdeploy {shlex.join(arguments)}", flush=True)
     code = subprocess.run([LLMDEPLOY, *arguments], cwd=FOLDER, env=environment(), check=False).returncode
     if code not in {0, allow}:
         sys.exit(f"the demo stopped: exit code {code}")
