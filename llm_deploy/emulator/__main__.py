@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llm_deploy.emulator.server import CannotStartError, run
-from llm_deploy.emulator.settings import DEFAULT_PORT, DEFAULT_SPEED, CloudSettings
+from llm_deploy.emulator.settings import DEFAULT_PORT, DEFAULT_SPEED, CloudSettings, RuntimeLimits
 
 EXIT_CANNOT_START = 13
 """The package's exit code for a local cloud that cannot start; a contract, since nothing of the package is imported."""
@@ -42,6 +42,7 @@ def _settings(argv: Sequence[str] | None) -> CloudSettings:
         backend_path=args.backend_path,
         split=not args.no_split,
         seed=args.seed,
+        limits=RuntimeLimits(invoke_s=args.invoke_timeout, stream_s=args.stream_timeout),
     )
 
 
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend-path", type=Path, help="folder of the emulator behind this one")
     parser.add_argument("--no-split", action="store_true", help="do not cut event-stream frames at arbitrary places")
     parser.add_argument("--seed", type=int, help="seed of ids and of the places of the cuts")
+    limits = RuntimeLimits()
+    parser.add_argument("--invoke-timeout", type=_positive, default=limits.invoke_s, help="real seconds for an answer")
+    parser.add_argument("--stream-timeout", type=_positive, default=limits.stream_s, help="real seconds for a stream")
     return parser
 
 

@@ -52,6 +52,12 @@ def exit_at_end_of_input() -> None:
     os._exit(0)
 
 
+def note_cancelled(tokens: int) -> None:
+    """Write down, where a test finds it, that a client hung up."""
+    with (Path.home() / "cancelled").open("a") as file:
+        file.write(f"cancelled after {tokens}\n")
+
+
 async def serve(args: argparse.Namespace) -> None:
     """Listen, and write the port down."""
     if os.environ.get("FAKE_MODE") == "deaf":
@@ -94,7 +100,11 @@ async def answer(
     if document.get("stream"):
         await stream(reader, writer, fake)
         return
-    await asyncio.sleep(fake["token_s"] * fake["tokens"])
+    gone = asyncio.create_task(reader.read(1))
+    done, _ = await asyncio.wait({gone}, timeout=fake["token_s"] * fake["tokens"])
+    if done:
+        note_cancelled(0)
+        return
     text = {
         "generated_text": "".join(f" w{i}" for i in range(fake["tokens"])),
         "pid": os.getpid(),
@@ -131,7 +141,7 @@ async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fak
         await writer.drain()
         done, _ = await asyncio.wait({gone}, timeout=fake["token_s"]) if fake["token_s"] else (set(), set())
         if done:
-            say(f"cancelled after {index + 1}")
+            note_cancelled(index + 1)
             return
     writer.write(b"0\r\n\r\n")
     await writer.drain()
