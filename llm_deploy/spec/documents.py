@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Annotated, Any, Literal, get_args
 
@@ -41,6 +42,9 @@ from llm_deploy.spec.fields import (
 Engine = Literal["tgi", "vllm", "sglang", "lmi", "llamacpp"]
 Dialect = Literal["tgi", "openai", "lmi"]
 
+MASK = "********"
+"""What stands in the place of a secret."""
+
 RULES_LATER = "rules_later"
 """Validation context key: the loader checks the cross-field rules itself, to report them with the field errors."""
 
@@ -61,6 +65,15 @@ class EndpointType(Enum):
         return cls(short_forms.endpoint_type(value))
 
 
+def _masked(arguments: Iterable[tuple[str | None, Any]]) -> Iterator[tuple[str | None, Any]]:
+    """What a document shows of itself in logs and tracebacks: a token that the spec allows is still not for them."""
+    for name, value in arguments:
+        if name == "environment" and isinstance(value, dict):
+            yield name, {key: MASK if rules.is_secret(key, text) else text for key, text in value.items()}
+        else:
+            yield name, value
+
+
 def _is_number(annotation: object) -> bool:
     return bool({annotation, *get_args(annotation)} & {int, float})
 
@@ -77,6 +90,9 @@ class Document(BaseModel):
         if isinstance(value, bool) and _is_number(cls.model_fields[info.field_name or ""].annotation):
             raise PydanticCustomError("number_expected", "expected a number")
         return value
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return _masked(super().__repr_args__())
 
 
 class HubModel(Document):

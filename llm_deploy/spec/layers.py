@@ -32,7 +32,7 @@ DEFAULT = Origin("default", "default")
 class Layer:
     """Raw values, short forms spelt out, and the origin of each that was written."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict, repr=False)
     origins: dict[Path, Origin] = field(default_factory=dict)
 
     def origin(self, path: Path) -> Origin | None:

@@ -173,3 +173,13 @@ def test_the_configuration_is_named_after_the_deployment_unless_said_otherwise()
     """SAGEMAKER_ENDPOINT_CONFIG_INFERENCE has a field, and a default."""
     assert spec().endpoint_config_base == "twin"
     assert spec(endpoint_config_name="other").endpoint_config_base == "other"
+
+
+def test_a_token_that_is_allowed_is_still_not_shown() -> None:
+    """A spec ends up in logs and tracebacks; its environment does not take the token there."""
+    token = "hf_" + "A1b2" * 9
+    found = spec(allow_token_in_environment=True, environment={"HF_TOKEN": token, "OTHER": token, "DTYPE": "float16"})
+    for text in (repr(found), str(found), f"{found}"):
+        assert token not in text
+        assert "float16" in text
+    assert found.environment["HF_TOKEN"] == token
