@@ -64,6 +64,14 @@ def chat_documents(pieces: list[str]) -> list[object]:
     return [*deltas, {"choices": [{"index": 0, "delta": {"content": pieces[-1]}, "finish_reason": "length"}]}]
 
 
+def event(draw: st.DrawFn, document: object, prefix: bytes, end: bytes) -> bytes:
+    """One event without its blank line: on one line, or as server-sent events named and over several `data` lines."""
+    indent = draw(st.sampled_from([None, None, 1])) if prefix else None
+    name = draw(st.sampled_from([b"", b"event: message" + end])) if prefix else b""
+    text = json.dumps(document, ensure_ascii=draw(st.booleans()), indent=indent)
+    return name + end.join(prefix + line.encode() for line in text.split("\n"))
+
+
 @st.composite
 def wires(draw: st.DrawFn) -> Wire:
     """A whole stream in one of the forms that engines send."""
@@ -83,7 +91,7 @@ def wires(draw: st.DrawFn) -> Wire:
     for document, text in zip(documents, pieces, strict=True):
         between = draw(noise) if prefix else b""
         data += between + end * 2 if between else b""
-        data += prefix + json.dumps(document, ensure_ascii=draw(st.booleans())).encode()
+        data += event(draw, document, prefix, end)
         events.append((len(data), text))
         data += end * (2 if prefix else 1)
     if kind == "openai":
