@@ -100,6 +100,11 @@ def inference_ami_version(image: Image, instance: InstanceType) -> str | None:
     return None
 
 
+def newest_version(engine: Engine) -> str:
+    """The newest version of an engine's default family, wherever it is."""
+    return next(found for _, found, _ in _versions(engine, None))
+
+
 def cuda_of(tag: str) -> str | None:
     """`13.0` of a tag with `cu130`; `None` where the tag does not say."""
     found = re.search(r"(?<![a-z0-9])cu(?:da)?(\d\d)\.?(\d)(?![0-9])", tag)

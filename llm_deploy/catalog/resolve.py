@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
-from llm_deploy.catalog.containers import Image, engine_facts, image_uri, inference_ami_version, own_image
+from llm_deploy.catalog.containers import (
+    Image,
+    engine_facts,
+    image_uri,
+    inference_ami_version,
+    newest_version,
+    own_image,
+)
 from llm_deploy.catalog.environment import environment, unused_fields
 from llm_deploy.catalog.instances import InstanceType, Price, instance, price
 from llm_deploy.catalog.judge import copies_per_instance, findings
@@ -41,7 +48,7 @@ def resolve(spec: DeploymentSpec, place: Place, execution_role_arn: str) -> Reso
         component_name=_component_name(spec),
         usd_per_hour=cost.usd_per_hour,
         price_note=cost.note,
-        notes=tuple(_notes(spec, machine, image, cost)),
+        notes=tuple(_notes(spec, place, machine, image, cost)),
     )
 
 
@@ -76,7 +83,7 @@ def _bounds(spec: DeploymentSpec, machine: InstanceType) -> dict[str, int]:
     }
 
 
-def _notes(spec: DeploymentSpec, machine: InstanceType, image: Image, cost: Price) -> Iterator[str]:
+def _notes(spec: DeploymentSpec, place: Place, machine: InstanceType, image: Image, cost: Price) -> Iterator[str]:
     if note := engine_facts(spec.engine)["note"]:
         yield note
     if isinstance(spec.model, HubModel) and not is_pinned(spec.model):
@@ -90,6 +97,9 @@ def _notes(spec: DeploymentSpec, machine: InstanceType, image: Image, cost: Pric
             "The image's CUDA version is not known, so that no driver was chosen; CUDA 13 needs "
             "instance.inference_ami_version: al2023-ami-sagemaker-inference-gpu-4-1."
         )
+    newest = newest_version(spec.engine)
+    if spec.image is None and spec.engine_version is None and image.version != newest:
+        yield f"{place.region} has version {image.version} of the container; elsewhere there is {newest}."
     yield from _driver_notes(spec, image)
     yield from _scaling_notes(spec, machine)
     if not cost.exact and cost.usd_per_hour is not None:

@@ -149,6 +149,11 @@ class Resources(Document):
     max_memory_mib: Annotated[int, Field(ge=128, le=33_554_432)] | None = None
     """Cap of the host memory of one copy; none by default."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:  # noqa: ANN401 - raw input
+        return short_forms.resources(value)
+
     @classmethod
     def from_any(cls, value: object) -> Resources:
         """From ours, a mapping of fields, our `ResourceRequirements`, or the SDK's of v2 or v3 (by its attributes).

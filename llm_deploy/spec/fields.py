@@ -21,7 +21,7 @@ ENVIRONMENT_KEY_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 HUB_ID_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9._-]*/[a-zA-Z0-9._-]*[a-zA-Z0-9_]$"
 REVISION_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9._/-]*$"
 S3_PREFIX_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(.*[^/]/)?$"
-IMAGE_PATTERN = r"^\S+$"
+IMAGE_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+$"
 KMS_PATTERN = r"^[a-zA-Z0-9:/_-]+$"
 QUANTIZE_PATTERN = r"^[a-z0-9_-]+$"
@@ -36,7 +36,7 @@ EXPECTED = {
     HUB_ID_PATTERN: "a Hub id such as mlabonne/TwinLlama-3.1-8B-DPO (owner/name), or s3://bucket/prefix/",
     REVISION_PATTERN: "a commit hash, tag or branch of the model's repository",
     S3_PREFIX_PATTERN: "s3://bucket/prefix/ with the model's uncompressed files; it must end with '/'",
-    IMAGE_PATTERN: "an image URI without spaces",
+    IMAGE_PATTERN: "an image's URI such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com/mine:1",
     ROLE_PATTERN: "a role's ARN such as arn:aws:iam::123456789012:role/llmdeploy-execution",
     KMS_PATTERN: "a key's id, alias or ARN",
     QUANTIZE_PATTERN: "the engine's word in small letters, such as awq or fp8",

@@ -73,22 +73,29 @@ def load(
     Raises:
         SpecError: Everything that is wrong, one line each: `file:line: field: what was expected`.
     """
-    layer = _layer(path, settings)
-    layer = layers.over(layer, _flags(overrides or {}, endpoint_type))
+    flags = _flags(overrides or {}, endpoint_type)
+    layer = layers.over(_layer(path, settings, flags), flags)
     layer, notes = _with_token(layer, settings)
     spec = _checked(layer, judges, "flags" if path is None else str(path))
     return LoadedSpec(spec, _provenance(spec, layer), notes)
 
 
-def _layer(path: FilePath | str | None, settings: Settings) -> Layer:
+def _layer(path: FilePath | str | None, settings: Settings, flags: Layer) -> Layer:
     if path is None:
-        return vocabulary.twin(settings)
+        return vocabulary.twin(settings, model_based=_model_based(flags))
     file = source.read(FilePath(path))
     from_env = file.raw.pop(FROM_ENV, False)
     if not isinstance(from_env, bool):
         raise SpecError(f"{file.where((FROM_ENV,))}: {FROM_ENV}: expected true or false.")
     written = layers.from_source(file)
-    return layers.over(vocabulary.from_settings(settings, only_set=True), written) if from_env else written
+    if not from_env:
+        return written
+    model_based = _model_based(layers.over(written, flags))
+    return layers.over(vocabulary.from_settings(settings, only_set=True, model_based=model_based), written)
+
+
+def _model_based(layer: Layer) -> bool:
+    return short_forms.endpoint_type(layer.values.get("endpoint_type")) == short_forms.ENDPOINT_TYPE_WORDS["model"]
 
 
 def _flags(overrides: Mapping[str, str], endpoint_type: EndpointType | str | None) -> Layer:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from llm_deploy.errors import SpecError
 from llm_deploy.spec.documents import Resources
 from llm_deploy.spec.problems import problems_of
+from llm_deploy.spec.rules import Finding, dotted
 
 _KNOWN = frozenset({"copies", "num_accelerators", "num_cpus", "memory"})
 
@@ -87,27 +88,14 @@ class ResourceRequirements:
 
 def resources_from_any(value: object) -> Resources:
     """See `Resources.from_any`."""
-    if isinstance(value, Resources):
-        return value
     try:
-        return Resources.model_validate(value if isinstance(value, Mapping) else _fields(value))
+        return Resources.model_validate(value)
     except ValidationError as error:
-        raise SpecError("\n".join(f"resources.{problem}" for problem in problems_of(error, Resources))) from error
+        raise SpecError("\n".join(_under_resources(finding) for finding in problems_of(error, Resources))) from error
 
 
-def _fields(value: object) -> dict[str, Any]:
-    if not hasattr(value, "min_memory"):
-        raise SpecError(f"resources: {type(value).__name__} is no ResourceRequirements, Resources or mapping.")
-    found = {
-        "copies": getattr(value, "copy_count", None),
-        "num_accelerators": getattr(value, "num_accelerators", None),
-        "num_cpus": getattr(value, "num_cpus", None),
-        "memory_mib": getattr(value, "min_memory", None),
-        "max_memory_mib": getattr(value, "max_memory", None),
-    }
-    if found["memory_mib"] is None:
-        raise SpecError("ResourceRequirements: memory (MiB for one copy) is missing.")
-    return {key: item for key, item in found.items() if item is not None}
+def _under_resources(finding: Finding) -> str:
+    return f"{dotted(('resources', *finding.path))}: {finding.message}"
 
 
 def _refuse_unknown(part: str, given: Mapping[str, Any], known: frozenset[str]) -> None:

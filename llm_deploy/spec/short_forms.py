@@ -28,6 +28,21 @@ def instance(value: object) -> object:
     return {"type": value} if isinstance(value, str) else value
 
 
+def resources(value: object) -> object:
+    """A `ResourceRequirements` (ours, or the SDK's of v2 or v3) as fields, by its attributes: no SDK is imported."""
+    if not hasattr(value, "min_memory"):
+        return value
+    attributes = {
+        "copies": "copy_count",
+        "num_accelerators": "num_accelerators",
+        "num_cpus": "num_cpus",
+        "memory_mib": "min_memory",
+        "max_memory_mib": "max_memory",
+    }
+    found = {field: getattr(value, attribute, None) for field, attribute in attributes.items()}
+    return {field: item for field, item in found.items() if item is not None or field == "memory_mib"}
+
+
 def endpoint_type(value: object) -> object:
     """Our words and anybody's enum as the SDK's values."""
     if isinstance(value, Enum):

@@ -34,16 +34,22 @@ FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Each variable and the field that it fills. Of several for one field, the later wins where both are set."""
 
 
-def from_settings(settings: Settings, *, only_set: bool) -> Layer:
-    """The variables as a layer; `only_set` leaves those out that have their reference defaults.
+def from_settings(settings: Settings, *, only_set: bool, model_based: bool = False) -> Layer:
+    """The variables as a layer.
+
+    Args:
+        settings: The variables.
+        only_set: Leave those out that have their reference defaults.
+        model_based: COPIES are instances there: each runs one copy.
 
     Raises:
         SpecError: SM_NUM_GPUS and GPUS are both set and differ.
     """
     _refuse_two_gpu_counts(settings)
     layer = Layer()
-    for variable, path in FIELDS:
+    for variable, field in FIELDS:
         value, origin = getattr(settings, variable), settings.origin(variable)
+        path = ("instance", "initial_count") if variable == "COPIES" and model_based else field
         if value is None or (origin is None and (only_set or _already_set(layer, path))):
             continue
         _put(layer, path, value, DEFAULT if origin is None else Origin("env", origin))
@@ -55,9 +61,9 @@ def from_settings(settings: Settings, *, only_set: bool) -> Layer:
     return layer
 
 
-def twin(settings: Settings) -> Layer:
+def twin(settings: Settings, *, model_based: bool = False) -> Layer:
     """The whole deployment that the variables describe; with their defaults it is `configs/twin.yaml`."""
-    layer = from_settings(settings, only_set=False)
+    layer = from_settings(settings, only_set=False, model_based=model_based)
     values: dict[str, Any] = {
         "engine": "tgi",
         "autoscaling": {"min_copies": 1, "max_copies": max(_TWIN_MOST_COPIES, settings.COPIES)},

@@ -130,6 +130,12 @@ def test_a_pinned_published_quiet_deployment_has_nothing_to_note(spec_from: Buil
     assert resolved(spec_from(engine="vllm", model=f"a/b@{'0' * 40}"), "us-east-1").notes == ()
 
 
+def test_a_region_with_an_older_container_is_said(spec_from: Build) -> None:
+    """China and GovCloud get images later, or never."""
+    (note,) = (note for note in resolved(spec_from(engine="vllm"), "cn-north-1").notes if "container" in note)
+    assert note == "cn-north-1 has version 2.4 of the container; elsewhere there is 2.6."
+
+
 def test_a_spec_that_the_catalogue_refuses_is_not_resolved(spec_from: Build) -> None:
     """Also when it was made in Python."""
     with pytest.raises(SpecError, match=r"instance\.type.*\n?"):

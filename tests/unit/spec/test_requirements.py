@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from llm_deploy.errors import SpecError
-from llm_deploy.spec import ResourceRequirements, Resources
+from llm_deploy.spec import DeploymentSpec, ResourceRequirements, Resources
 
 REQUESTS = {"copies": 2, "num_accelerators": 1, "num_cpus": 2, "memory": 5120}
 
@@ -79,3 +79,11 @@ def test_what_cannot_be_resources_is_a_spec_error(value: object) -> None:
     """With our error, not the library's."""
     with pytest.raises(SpecError):
         Resources.from_any(value)
+
+
+@pytest.mark.row("T3")
+@pytest.mark.parametrize("value", [ResourceRequirements(requests=REQUESTS), sdk_object()], ids=["ours", "the SDK's"])
+def test_a_spec_takes_requirements_as_they_are(value: object) -> None:
+    """`DeploymentSpec(resources=ResourceRequirements(...))`."""
+    spec = DeploymentSpec.model_validate({"name": "a", "model": "a/b", "resources": value})
+    assert spec.resources == Resources(copies=2, memory_mib=5120)
