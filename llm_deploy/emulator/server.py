@@ -25,6 +25,8 @@ from llm_deploy.emulator.settings import CloudSettings
 HOST = "127.0.0.1"
 ANNOUNCEMENT = "cloud.json"
 LOCK = "cloud.lock"
+KEEP_ALIVE_S = 75
+"""Longer than a client thinks between two calls: one that reuses a connection as it is closed sees an error."""
 SHUTDOWN_S = 2
 """How long open requests may go on after a stop was asked for."""
 
@@ -93,6 +95,7 @@ def _config(cloud: Cloud) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
 
 

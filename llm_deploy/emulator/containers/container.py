@@ -41,6 +41,7 @@ class ContainerSpec:
         environment: The container's own variables.
         log_group: Where its output goes.
         stands_in_for: The model that was asked for, when the local one is another; else `None`.
+        local_model: The model that really runs.
     """
 
     dialect: str
@@ -48,6 +49,7 @@ class ContainerSpec:
     environment: Mapping[str, str] = field(repr=False)
     log_group: str = ""
     stands_in_for: str | None = None
+    local_model: str = ""
 
 
 class Container(Protocol):

@@ -119,7 +119,7 @@ class Fleet:
     async def _keep(self, copy: Copy) -> None:
         """Start the copy's container again and again."""
         if self.spec.stands_in_for:
-            self._say(copy, ledger.text("local.stand-in", local=self.spec.served_name, asked=self.spec.stands_in_for))
+            self._say(copy, ledger.text("local.stand-in", local=self.spec.local_model, asked=self.spec.stands_in_for))
         while True:
             try:
                 copy.container = await self._launcher.launch(self.spec, copy.name, lambda line: self._say(copy, line))

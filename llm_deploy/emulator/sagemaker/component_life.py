@@ -44,24 +44,32 @@ class ComponentLife:
 
     async def _bring_up(self, name: str) -> None:
         """Place the copies, start them, and wait both for AWS's time and for the processes."""
-        if await self._placed(name):
-            document = self._hosting.component(name)
-            replaced = bool(document.get("replace"))
-            fleet = self._serve(document, replace=replaced)
-            window = health_window(self._hosting, document["Specification"].get("StartupParameters", {}))
-            await self._clock.until(document["due"])
-            # A component whose copies never answer is InService for nobody; the old ones of an update serve on.
-            ready = await fleet.ready(window)
-            if replaced:
-                await self._switch(name, fleet, ready=ready)
-            self._rest(name, None if ready else "sm.component.ping")
-        else:
-            await self._clock.until(self._hosting.component(name)["due"])
-            self._rest(name, "sm.component.no-room")
+        problem = None if await self._placed(name) else "sm.component.no-room"
         document = self._hosting.component(name)
-        if document["InferenceComponentStatus"] == "Failed":
+        fleet, replaces = self._copies(document), bool(document.get("replace"))
+        window = health_window(self._hosting, document["Specification"].get("StartupParameters", {}))
+        await self._clock.until(document["due"])
+        # A component whose copies never answer is InService for nobody; the old ones of an update serve on.
+        ready = await fleet.ready(window)
+        if replaces:
+            await self._switch(name, fleet, ready=ready)
+        await self._settle(name, problem or (None if ready else "sm.component.ping"))
+
+    def _copies(self, document: Document) -> Fleet:
+        """The fleet with a copy for each place. A new component gets all of its copies or none."""
+        if document["state"] == "CREATE_IN_PROGRESS" and len(document["placements"]) < document["DesiredCopyCount"]:
+            document["placements"] = []
+            self._hosting.save_component(document)
+        return self._serve(document, replace=bool(document.get("replace")))
+
+    async def _settle(self, name: str, problem: str | None) -> None:
+        """Come to rest; without the endpoint, which may have been deleted meanwhile, nothing may run on."""
+        endpoint = self._hosting.component(name)["EndpointName"]
+        gone = self._hosting.find_endpoint(endpoint) is None
+        self._rest(name, "sm.component.no-endpoint" if gone else problem)
+        if gone or self._hosting.component(name)["InferenceComponentStatus"] == "Failed":
             await self._hosting.fleets.stop(owner_of(name))
-        self._release_idle_later(document["EndpointName"])
+        self._release_idle_later(endpoint)
 
     async def _placed(self, name: str) -> bool:
         """Find room for every copy, with more instances where managed scaling allows; says whether all have it."""
@@ -156,9 +164,12 @@ class ComponentLife:
         """Give instances without copies back, down to managed scaling's minimum. Ledger: `sm.endpoint.idle-release`."""
         await self._clock.until(self._clock.deadline(ledger.duration_s("sm.endpoint.idle-release")))
         document = self._hosting.find_endpoint(endpoint)
-        if document is None or document["EndpointStatus"] != "InService":
+        components = self._hosting.components_of(endpoint)
+        # An instance that was just added for a component is not idle; that component looks again when it rests.
+        under_way = any(each["state"].endswith("IN_PROGRESS") for each in components)
+        if document is None or document["EndpointStatus"] != "InService" or under_way:
             return
-        used = {each for component in self._hosting.components_of(endpoint) for each in component["placements"]}
+        used = {each for component in components for each in component["placements"]}
         for variant in document["variants"]:
             scaling = variant["config"].get("ManagedInstanceScaling", {})
             if scaling.get("Status") == "ENABLED":

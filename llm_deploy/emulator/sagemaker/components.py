@@ -124,15 +124,6 @@ class ComponentOperations:
     async def delete(self, call: Call) -> Document:
         """Begin to remove it."""
         document = self._changeable(call.params["InferenceComponentName"], verb="delete")
-        name = document["InferenceComponentName"]
-        adapters = [
-            each
-            for each in self._hosting.cloud.store.all(COMPONENT)
-            if each["Specification"].get("BaseInferenceComponentName") == name
-        ]
-        if adapters:
-            raise refusal("sm.component.base", arn=document["InferenceComponentArn"])
-        document["InferenceComponentStatus"] = "Deleting"
         self._begin(document, "DELETE_IN_PROGRESS", "sm.component.delete", status="Deleting")
         return {}
 

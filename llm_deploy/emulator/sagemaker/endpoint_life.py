@@ -30,7 +30,7 @@ class EndpointLife:
     def resume(self) -> None:
         """At the cloud's start: give every endpoint its processes back, and go on with what was under way."""
         for document in self._hosting.cloud.store.all(ENDPOINT):
-            if document["EndpointStatus"] not in ("Creating", "Failed"):
+            if document["EndpointStatus"] not in ("Creating", "Failed", "Deleting"):
                 self._serve(document)
             self.go_on(document["EndpointName"])
 

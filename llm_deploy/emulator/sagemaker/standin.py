@@ -26,6 +26,7 @@ def container_spec(hosting: Hosting, container: Document, log_group: str) -> Con
         environment=container.get("Environment", {}),
         log_group=log_group,
         stands_in_for=asked if is_stand_in(hosting.cloud.settings.model_name, asked) else None,
+        local_model=hosting.cloud.settings.model_name,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from string import Formatter
 
@@ -12,6 +13,8 @@ import llm_deploy.emulator
 from llm_deploy.emulator import ledger
 
 PACKAGE = Path(llm_deploy.emulator.__file__).parent
+TESTS = Path(__file__).parents[2]
+NAMED = re.compile(r"Ledger: ([a-z0-9.*-]+[a-z0-9*](?:,\s*[a-z0-9.*-]+[a-z0-9*])*)")
 CODE = "\n".join(file.read_text("utf-8") for file in sorted(PACKAGE.rglob("*.py")))
 FAMILIES = sorted({entry_id.partition(".")[0] for entry_id in ledger.entries()})
 FILES = (".log", ".sqlite", ".json", ".yaml", ".py")
@@ -54,3 +57,14 @@ def test_an_unknown_id_is_loud() -> None:
         ledger.text("sm.endpoint.case")
     with pytest.raises(LookupError, match="no duration"):
         ledger.duration_s("sm.endpoint.case")
+
+
+def test_every_id_that_a_test_names_exists() -> None:
+    """Tests say which behaviours they hold; a behaviour that is gone takes its tests with it."""
+    files = [file for tier in ("unit", "functional") for file in (TESTS / tier).glob("emulator*/**/test_*.py")]
+    named = {
+        found for file in files for line in NAMED.findall(file.read_text("utf-8")) for found in re.split(r",\s*", line)
+    }
+    known = ledger.entries().keys()
+    assert named
+    assert {each for each in named if not any(fnmatch(entry_id, each) for entry_id in known)} == set()

@@ -106,6 +106,75 @@ def test_without_managed_scaling_copies_that_find_no_room_are_missing() -> None:
     in_world(story)
 
 
+def test_copies_for_which_there_is_room_come_up_even_when_others_find_none() -> None:
+    """From one to ten on a machine for four: four."""
+
+    async def story(here: World) -> None:
+        await ready(here, copies=1)
+        await here.advance(400)
+        await set_copies(here, 10)
+        await here.advance(400)
+        assert await copy_counts(here) == (10, 4)
+        assert len(here.launcher.running()) == 4
+
+    in_world(story)
+
+
+def test_an_instance_that_was_just_added_is_not_taken_for_idle() -> None:
+    """The look for idle instances of an earlier change does not undo a later one."""
+
+    async def story(here: World) -> None:
+        await ready(here, copies=4, **MANAGED)
+        await here.advance(400)  # a look for idle instances is due 720 s after this
+        await here.advance(600)
+        await set_copies(here, 5)
+        await here.advance(600)
+        assert await copy_counts(here) == (5, 5)
+        assert await here.component_status() == "InService"
+        assert len(here.launcher.running()) == 5
+
+    in_world(story)
+
+
+def test_an_endpoint_deleted_under_an_update_leaves_no_process() -> None:
+    """The new copies of a component whose endpoint goes are stopped too."""
+
+    async def story(here: World) -> None:
+        await ready(here)
+        await here.advance(400)
+        requirements = {"MinMemoryRequiredInMb": 1024, "NumberOfAcceleratorDevicesRequired": 1}
+        await here.call(
+            "UpdateInferenceComponent",
+            InferenceComponentName="c",
+            Specification={"ModelName": "m", "ComputeResourceRequirements": requirements},
+        )
+        await here.call("DeleteEndpoint", EndpointName="e")
+        await here.advance(1000)
+        assert here.launcher.running() == []
+        found = await here.call("DescribeInferenceComponent", InferenceComponentName="c")
+        assert "does not exist any more" in found["FailureReason"]
+
+    in_world(story)
+
+
+def test_a_stand_in_says_in_its_log_for_whom_it_stands() -> None:
+    """The line names the local model and the one that was asked for. Ledger: local.stand-in."""
+
+    async def story(here: World) -> None:
+        lines: list[tuple[str, str, str]] = []
+        here.cloud.hooks.write_log = lambda *line: lines.append(line)
+        await here.model(HF_MODEL_ID="mlabonne/TwinLlama-3.1-8B-DPO")
+        await here.endpoint(model=None)
+        await here.component()
+        await here.advance(400)
+        group, stream, line = lines[0]
+        assert group == "/aws/sagemaker/InferenceComponents/c"
+        assert stream.startswith("AllTraffic/i-")
+        assert line == "local cloud: smollm2-135m-instruct stands in for mlabonne/TwinLlama-3.1-8B-DPO"
+
+    in_world(story)
+
+
 def test_to_zero_and_back() -> None:
     """Zero copies only by the runtime config, and one again later. Ledger: sm.component.copies."""
 
