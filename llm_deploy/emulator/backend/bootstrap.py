@@ -19,9 +19,9 @@ _TRUST = {
     ],
 }
 LOCAL_AUTHORIZATION = (
-    b"AWS4-HMAC-SHA256 Credential=LOCALCLOUD/20260101/us-east-1/%s/aws4_request, SignedHeaders=host, Signature=0"
+    b"AWS4-HMAC-SHA256 Credential=LOCALCLOUD/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=0"
 )
-"""The cloud's own calls: the backend reads the service from the scope and, without enforcement, nothing else."""
+"""The cloud's own calls: the backend reads region and service from it and, without enforcement, nothing else."""
 
 _CREATED, _EXISTS = 200, 409
 
@@ -66,7 +66,7 @@ async def _iam(app: App, form: Mapping[str, str]) -> tuple[int, bytes]:
 def _scope(content_length: int) -> dict[str, object]:
     headers = [
         (b"host", b"127.0.0.1"),
-        (b"authorization", LOCAL_AUTHORIZATION % b"iam"),
+        (b"authorization", LOCAL_AUTHORIZATION % (b"us-east-1", b"iam")),
         (b"content-type", b"application/x-www-form-urlencoded"),
         (b"content-length", str(content_length).encode()),
     ]

@@ -14,7 +14,7 @@ from llm_deploy.emulator.backend.bootstrap import LOCAL_AUTHORIZATION
 from llm_deploy.emulator.backend.process import BackendProcess
 
 TIMEOUT_S = 10.0
-_OK, _NOT_FOUND = 200, 404
+_OK, _ELSEWHERE, _NOT_FOUND = 200, 301, 404
 
 
 class BackendError(Exception):
@@ -59,14 +59,16 @@ class BackendLookups:
         return Role(arn, _trusted_services(unquote(_text(role, "AssumeRolePolicyDocument"))))
 
     async def s3_has_objects(self, bucket: str, prefix: str) -> bool:
-        """Whether any object's key in the bucket starts with the prefix; `False` when there is no such bucket.
+        """Whether any object's key in the bucket starts with the prefix.
+
+        `False` when there is no such bucket, or only in another region, from where SageMaker does not load models.
 
         Raises:
             BackendError: The backend does not answer.
         """
         query = urlencode({"list-type": "2", "max-keys": "1", "prefix": prefix})
         status, body = await self._ask("GET", f"/{quote(bucket)}?{query}", b"", service=b"s3")
-        return status != _NOT_FOUND and int(_text(_parse(body, status), "KeyCount") or 0) > 0
+        return status not in {_NOT_FOUND, _ELSEWHERE} and int(_text(_parse(body, status), "KeyCount") or 0) > 0
 
     async def aclose(self) -> None:
         """Close the idle connections."""
@@ -78,7 +80,7 @@ class BackendLookups:
         host, port = self._process.address
         headers = [
             (b"host", b"127.0.0.1"),
-            (b"authorization", LOCAL_AUTHORIZATION % service),
+            (b"authorization", LOCAL_AUTHORIZATION % (self._process.settings.region.encode(), service)),
             (b"content-length", str(len(body)).encode()),
             (b"content-type", b"application/x-www-form-urlencoded"),
         ]
@@ -89,7 +91,7 @@ class BackendLookups:
                 method, url, headers=headers, content=body, extensions={"timeout": timeouts}
             )
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-            raise BackendError(f"the backend does not answer: {error!r}") from error
+            raise BackendError(self._process.failure or f"the backend does not answer: {error!r}") from error
         return response.status, response.content
 
 

@@ -100,6 +100,7 @@ class BackendProcess:
             ends = [*(end for end in ends if now - end < RESTART_WINDOW_S), now]
             if len(ends) > RESTARTS:
                 self.failure = f"the backend ended {len(ends)} times (exit code {code}): {self._last_words()}"
+                self._listener.close()  # resets the connections that wait for a child, so that they hear of it
                 return
             await asyncio.sleep(0.1 * len(ends))
             self._spawn()

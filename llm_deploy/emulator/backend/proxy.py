@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from xml.sax.saxutils import escape
 
 import httpcore
 
-from llm_deploy.emulator.backend.durable import Message, Receive, Scope, Send
+from llm_deploy.emulator.backend.durable import Receive, Scope, Send
 from llm_deploy.emulator.backend.process import BackendProcess
 
 CONNECT_TIMEOUT_S = 10.0
@@ -15,6 +16,8 @@ READ_TIMEOUT_S = 120.0
 MAX_CONNECTIONS = 64
 IDLE_S = 60.0
 """Well below the child's keep-alive: a connection taken from the pool is never one that the child is closing."""
+
+UNAVAILABLE = "LocalCloudBackendUnavailable"
 
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection", b"expect"})
 """They concern one connection (RFC 9110, 7.6.1); `expect` has been answered by the server in front of us."""
@@ -32,17 +35,21 @@ class BackendProxy:
         self._pool = httpcore.AsyncConnectionPool(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one HTTP request on; a backend that cannot be reached is 503 with the reason."""
-        if self._process.failure is not None:
-            await _unavailable(send, self._process.failure)
-            return
-        request = _request(scope, receive, self._process.address)
+        """Pass one HTTP request on; a backend that does not answer is 503, one that was given up 501."""
         try:
-            response = await self._pool.handle_async_request(request)
+            response = await self._forward(scope, receive)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-            await _unavailable(send, f"the backend does not answer: {error!r}")
+            # Not 503 for good: clients would try again for half a minute before they show the reason.
+            status = 503 if self._process.failure is None else 501
+            reason = self._process.failure or f"the backend does not answer: {error!r}"
+            await _unavailable(scope, send, status, reason)
             return
         await _pass_back(response, send)
+
+    async def _forward(self, scope: Scope, receive: Receive) -> httpcore.Response:
+        if self._process.failure is not None:
+            raise httpcore.ConnectError
+        return await self._pool.handle_async_request(_request(scope, receive, self._process.address))
 
     async def aclose(self) -> None:
         """Close the idle connections."""
@@ -89,12 +96,14 @@ async def _pass_back(response: httpcore.Response, send: Send) -> None:
         await response.aclose()
 
 
-async def _unavailable(send: Send, reason: str) -> None:
-    body = json.dumps({"__type": "ServiceUnavailable", "message": reason}).encode()
-    start: Message = {
-        "type": "http.response.start",
-        "status": 503,
-        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
-    }
-    await send(start)
+async def _unavailable(scope: Scope, send: Send, status: int, reason: str) -> None:
+    """Write an error in the protocol that the client reads."""
+    if any(name == b"x-amz-target" for name, _ in scope["headers"]):
+        kind, text = b"application/x-amz-json-1.1", json.dumps({"__type": UNAVAILABLE, "message": reason})
+    else:
+        words = f"<Code>{UNAVAILABLE}</Code><Message>{escape(reason)}</Message>"
+        kind, text = b"text/xml", f"<ErrorResponse><Error>{words}</Error></ErrorResponse>"
+    body = text.encode()
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
