@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_deploy.deploy.inventory import Found, Inventory, State
 from llm_deploy.errors import ConflictError
-from llm_deploy.resource import IMMUTABLE_KINDS, TAG_ENDPOINT_TYPE, Ref, Resource, in_dependency_order
+from llm_deploy.resource import ENDPOINT, IMMUTABLE_KINDS, TAG_ENDPOINT_TYPE, Ref, Resource, in_dependency_order
 
 KEPT_GENERATIONS = 2
 """How many generations of an immutable object stay: the one in use and the one to go back to."""
@@ -146,6 +146,8 @@ def _with_what_it_stands_on(change: Change, resource: Resource, others: Mapping[
 
 
 def _refuse_what_cannot_change(resource: Resource, found: Found) -> None:
+    if resource.kind != ENDPOINT:
+        return
     wanted_type = resource.tags.get(TAG_ENDPOINT_TYPE)
     found_type = found.tags.get(TAG_ENDPOINT_TYPE)
     if wanted_type and found_type and wanted_type != found_type:

@@ -43,7 +43,7 @@ class DeploymentStatus:
 
     Attributes:
         instances: By variant: instance type, current and desired count.
-        notes: Tags that the cloud itself has put on the endpoint (`aws:...`).
+        notes: Tags that the cloud itself has put on endpoint and components (`aws:...`).
     """
 
     name: str
@@ -89,7 +89,12 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
         created_at=endpoint.created_at,
         instances=tuple(_instances(endpoint, config)),
         components=tuple(_component(found) for found in components),
-        notes={key: value for key, value in endpoint.tags.items() if key.startswith("aws:")},
+        notes={
+            key: value
+            for found in (endpoint, *components)
+            for key, value in found.tags.items()
+            if key.startswith("aws:")
+        },
     )
 
 
