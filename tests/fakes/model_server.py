@@ -35,7 +35,7 @@ def main() -> None:
         threading.Thread(target=exit_at_end_of_input, daemon=True).start()
     if os.environ.get("FAKE_MODE") == "crash":
         say("CUDA out of memory")
-        sys.exit(1)
+        raise SystemExit(1)
     asyncio.run(serve(args))
 
 
@@ -47,7 +47,7 @@ def say(line: str) -> None:
 
 def exit_at_end_of_input() -> None:
     """The cloud is gone when the pipe that it holds is closed."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin, whose lock would be held when the interpreter ends
         pass
     os._exit(0)
 
