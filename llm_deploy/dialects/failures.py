@@ -8,6 +8,7 @@ The shapes: TGI `{"error": text, "error_type": kind}`; OpenAI `{"error": {"messa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,9 @@ _BY_KIND: Mapping[str, type[InferenceError]] = {
 """By the kind the server named, which says more than its status. Source: TGI router `error_type`; OpenAI and vLLM
 `error.type`."""
 
+_TOO_LONG = re.compile(r"maximum context length|must have less than \d+ tokens|reduce the length of")
+"""A prompt that does not fit, in vLLM's and TGI's words: LMI says it with 424, its status for everything."""
+
 _HINTS: Mapping[type[LlmDeployError], str] = {
     OverloadedError: "Try again shortly; more copies, or fewer requests at once, help for good.",
     NoCapacityError: "The model is still loading or scaled to zero; wait for it, or try again.",
@@ -107,7 +111,8 @@ def model_error(text: str, *, status: int | None = None, where: str = "the model
 def error_for(failure: Failure, *, status: int | None = None, where: str = "the model server") -> LlmDeployError:
     """The error for a failure that was read from a document."""
     code = status if status is not None else failure.code
-    kind = _BY_KIND.get(failure.kind or "") or _BY_STATUS.get(code or 0, InferenceError)
+    by_text = InferenceRequestError if _TOO_LONG.search(failure.message) else None
+    kind = by_text or _BY_KIND.get(failure.kind or "") or _BY_STATUS.get(code or 0, InferenceError)
     said = f" (HTTP {status})" if status is not None else ""
     return kind(f"{where} failed{said}: {failure.message}", hint=_HINTS.get(kind))
 

@@ -82,5 +82,9 @@ def dialect(name: str) -> Dialect:
 
 
 def asking_order(name: str) -> tuple[Dialect, ...]:
-    """The dialects to ask in, one after the other, while an engine refuses the shape of the request."""
-    return (AUTO, OPENAI, OPENAI_CHAT) if name == AUTO.name else (dialect(name),)
+    """The dialects to ask in, one after the other, while an engine refuses the shape of the request.
+
+    `openai` may be SGLang, which takes a prompt as a chat only.
+    """
+    orders = {"auto": (AUTO, OPENAI, OPENAI_CHAT), "openai": (OPENAI, OPENAI_CHAT)}
+    return orders.get(name) or (dialect(name),)

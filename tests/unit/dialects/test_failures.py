@@ -65,6 +65,12 @@ def test_the_kind_that_a_server_names_goes_before_its_status() -> None:
     assert type(model_error('{"error":"full","error_type":"overloaded"}', status=500)) is OverloadedError
 
 
+def test_a_prompt_that_does_not_fit_is_the_requests_fault_under_any_status() -> None:
+    """LMI answers 424 to it, as to everything."""
+    body = '{"error":"This model\'s maximum context length is 2048 tokens. However, ...","code":424}'
+    assert type(model_error(body, status=424)) is InferenceRequestError
+
+
 @given(st.text(max_size=3 * MAX_QUOTED_CHARS), st.none() | st.integers(100, 599))
 def test_any_body_gives_one_bounded_error(body: str, status: int | None) -> None:
     """Whatever a server says, there is a message, and it is not megabytes long."""

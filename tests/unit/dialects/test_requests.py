@@ -105,10 +105,16 @@ def test_an_unknown_dialect_names_the_known_ones() -> None:
     assert "openai" in (raised.value.hint or "")
 
 
-def test_a_known_dialect_is_the_only_one_asked() -> None:
-    """Trying is for unknown dialects alone."""
-    assert [each.name for each in asking_order("lmi")] == ["lmi"]
-    assert [each.name for each in asking_order("auto")] == ["auto", "openai", "openai-chat"]
+def test_only_what_may_be_refused_for_its_shape_has_another_way_to_be_said() -> None:
+    """Unknown dialects, and OpenAI's, which SGLang speaks by half."""
+    orders = {name: [each.name for each in asking_order(name)] for name in DIALECTS}
+    assert orders == {
+        "tgi": ["tgi"],
+        "lmi": ["lmi"],
+        "openai-chat": ["openai-chat"],
+        "openai": ["openai", "openai-chat"],
+        "auto": ["auto", "openai", "openai-chat"],
+    }
 
 
 TGI_ITEM = {
