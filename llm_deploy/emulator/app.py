@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.http import BodyTooLargeError, ClientGoneError, Receive, Request, Send
@@ -19,6 +20,7 @@ __all__ = ["App", "answer_json", "not_implemented", "refuse", "request_id"]
 MAX_JSON_BYTES = 4 * 1024 * 1024
 WRONG_REGION = "LocalCloudWrongRegion"
 _TARGET = "x-amz-target"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class App:
@@ -33,6 +35,7 @@ class App:
             return
         request = Request(scope, receive, send)
         try:
+            refuse_foreign_page(request)
             await self._answer(request)
         except ServiceError as error:
             await refuse(request, error)
@@ -94,6 +97,26 @@ class App:
             **{name: count() for name, count in self.cloud.counters.items()},
             "not_implemented": dict(self.cloud.unknown),
         }
+
+
+def refuse_foreign_page(request: Request) -> None:
+    """Keep web pages out: a browser on this machine reaches the port, and a page's own name may point here.
+
+    Raises:
+        ServiceError: The request was meant for another host, or comes from a page of one. Ledger: `local.foreign-page`.
+    """
+    host = _host_name(f"//{request.headers.get('host', '')}")
+    origin = request.headers.get("origin")
+    for name in (host, _host_name(origin) if origin else ""):
+        if name and name not in _LOOPBACK and not name.endswith(".localhost"):
+            raise ServiceError("AccessDeniedException", ledger.text("local.foreign-page", name=name), status=403)
+
+
+def _host_name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return url
 
 
 async def answer_json(cloud: Cloud, service: JsonService, request: Request) -> None:

@@ -96,5 +96,10 @@ class Request:
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Send the status line and the headers of an answer whose body follows through `send`."""
-        encoded = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+        encoded = [(name.encode("latin-1"), _one_line(value).encode("latin-1", "replace")) for name, value in headers]
         await self.send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+def _one_line(value: str) -> str:
+    """A header's value; some come from users (a model's name), and a line break would begin another header."""
+    return "".join(char if char.isprintable() else " " for char in value)

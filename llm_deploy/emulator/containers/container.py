@@ -177,7 +177,9 @@ async def _ping(port: int) -> bool:
 def _arguments(spec: ContainerSpec, port_file: Path) -> list[str]:
     return [
         *("--host", HOST, "--port", "0", "--port-file", str(port_file)),
-        *("--dialect", spec.dialect, "--served-model-name", spec.served_name, "--exit-with-parent"),
+        *("--dialect", spec.dialect, "--exit-with-parent"),
+        # With "=", because the name is the user's and may begin with a dash.
+        f"--served-model-name={spec.served_name}",
     ]
 
 

@@ -7,6 +7,7 @@ a pause, as SageMaker does, and it is for the caller to lose patience (`ready`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.clock import Clock
 from llm_deploy.emulator.containers.container import Container, ContainerSpec, Launcher
+
+log = logging.getLogger("llm_deploy.emulator")
 
 LEAST_PAUSE_S = 0.3
 """Real seconds at least between a crash and the restart, however fast the clock."""
@@ -107,6 +110,7 @@ class Fleet:
         copy = Copy(f"{self.name}-{self._made}".replace("/", "-"), instance, stream)
         self.copies.append(copy)
         copy.keeper = asyncio.create_task(self._keep(copy), name=f"copy {copy.name}")
+        copy.keeper.add_done_callback(_report)
 
     def _drop(self, copy: Copy) -> None:
         self.copies.remove(copy)
@@ -123,7 +127,7 @@ class Fleet:
         while True:
             try:
                 copy.container = await self._launcher.launch(self.spec, copy.name, lambda line: self._say(copy, line))
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a NUL in the environment
                 self._say(copy, f"local cloud: the container cannot start: {error}")
             else:
                 await self._watch(copy, copy.container)
@@ -153,6 +157,12 @@ class Fleet:
 
     def _say(self, copy: Copy, line: str) -> None:
         self._write_log(self.spec.log_group, copy.stream, line)
+
+
+def _report(keeper: asyncio.Task[None]) -> None:
+    """A keeper ends only when it is cancelled; anything else is a bug of ours, and must be seen."""
+    if not keeper.cancelled() and (error := keeper.exception()):
+        log.error("%s failed", keeper.get_name(), exc_info=error)
 
 
 async def _end(copy: Copy) -> None:
