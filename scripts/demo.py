@@ -22,7 +22,7 @@ CONFIG = os.path.relpath(ROOT / "configs" / "smollm2.yaml", FOLDER)
 def run(*arguments: str, says: str = "", allow: int = 0) -> None:
     """Run one command as a person would, and stop the demo when it fails."""
     if says:
-        print(f"\n# {says}")
+        print(f"\n# {says}", flush=True)
     print(f"$ llmdeploy {shlex.join(arguments)}", flush=True)
     code = subprocess.run([LLMDEPLOY, *arguments], cwd=FOLDER, env=environment(), check=False).returncode
     if code not in {0, allow}:
@@ -37,7 +37,7 @@ def environment() -> dict[str, str]:
 
 def nothing_in_the_cloud() -> None:
     """Ask the cloud itself, with plain boto3, what there is."""
-    print("\n# The same question asked with plain boto3:")
+    print("\n# The same question asked with plain boto3:", flush=True)
     program = (
         "import boto3\n"
         "sm, aas, cw = (boto3.client(s) for s in ('sagemaker', 'application-autoscaling', 'cloudwatch'))\n"
@@ -86,7 +86,8 @@ def tell() -> None:
     run("create-roles", "--prefix", "smollm2", "--yes", says="A role for the containers, a narrow user to deploy with.")
     run("deploy-endpoint", CONFIG, "--dry-run", says="What would be made:")
     run("deploy-endpoint", CONFIG, "--yes", says="Make it. Waiting times are AWS's, divided by 60.")
-    run("invoke", "smollm2", "The capital of France is", "--stream", says="Ask it; tokens come as they are made.")
+    question = ("The capital of France is", "--stream", "--max-new-tokens", "24")
+    run("invoke", "smollm2", *question, says="Ask it; tokens come as they are made.")
     run("status", "smollm2", says="What runs, and what it would cost on AWS:")
     run("deploy-endpoint", CONFIG, "--yes", says="The same spec again: nothing to do.")
     run("delete-endpoint", "smollm2", "--yes", says="Take everything away, and search again.")

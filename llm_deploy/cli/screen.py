@@ -103,8 +103,7 @@ def show_receipt(receipt: Receipt, headline: str) -> None:
         say(f"  asked    {receipt.smoke.prompt}")
         say(f"  answered {receipt.smoke.text.strip()!r} in {receipt.smoke.total_s:.1f} s")
     cost = "unknown" if receipt.usd_per_hour is None else f"${receipt.usd_per_hour:.2f}/h"
-    note = f" ({receipt.price_note})" if receipt.price_note else ""
-    say(f"  bills    {cost}{note}")
+    say(f"  bills    {cost}, AWS's list price: {receipt.price_note}" if receipt.price_note else f"  bills    {cost}")
 
 
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> Iterator[str]:
