@@ -102,7 +102,7 @@ def _notes(spec: DeploymentSpec, place: Place, machine: InstanceType, image: Ima
         yield f"{place.region} has version {image.version} of the container; elsewhere there is {newest}."
     yield from _driver_notes(spec, image)
     yield from _scaling_notes(spec, machine)
-    if not cost.exact and cost.usd_per_hour is not None:
+    if cost.status != "published" and cost.usd_per_hour is not None:
         yield f"The price of {machine.name} is no quote: {cost.note}."
 
 

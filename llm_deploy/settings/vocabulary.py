@@ -17,6 +17,9 @@ from llm_deploy.errors import SpecError
 
 LARGEST_FILE_BYTES = 64 * 1024
 
+NEEDED_BY_ALL = ("AWS_", "LLMDEPLOY_", "HUGGINGFACE_")
+"""Variables that every command needs begin so; the others describe a deployment."""
+
 REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+$"
 URL_PATTERN = r"^https?://[^\s/]+"
@@ -108,6 +111,15 @@ class Settings(BaseSettings):
     """Folder of fetched models; the user's cache folder by default."""
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _problems: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with variables that describe a deployment (`GPUS=all`); they have their defaults here.
+
+        Such words are common, so that they are an error only where the variables are asked for.
+        """
+        return self._problems
 
     def origin(self, name: str) -> str | None:
         """Where a variable was set: `.env:3 GPUS`, `environment GPUS`, or `None` for its default."""
@@ -130,12 +142,28 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
     path = None if env_file is None else Path(env_file)
     lines = _lines(path) if path is not None and path.is_file() else {}
     origins = _origins(path, lines)
+    problems: tuple[str, ...] = ()
     try:
         settings = Settings(_env_file=path)
     except ValidationError as error:
-        raise SpecError(_report(error, origins, path)) from None  # the cause would carry the values
-    settings._origins = origins  # noqa: SLF001 - ours; frozen models take private attributes only here
+        settings, problems = _without_deployment(error, path, origins)
+    settings._origins, settings._problems = origins, problems  # noqa: SLF001 - ours; frozen models take them only so
     return settings
+
+
+def _without_deployment(
+    error: ValidationError, path: Path | None, origins: Mapping[str, str]
+) -> tuple[Settings, tuple[str, ...]]:
+    """Settings with defaults for wrong variables that describe a deployment, and what is wrong with these."""
+    wrong = {str(item["loc"][0]) if item["loc"] else "" for item in error.errors(include_url=False)}
+    report = _report(error, origins, path)
+    if not all(name in Settings.model_fields and not name.startswith(NEEDED_BY_ALL) for name in wrong):
+        raise SpecError("\n".join(report)) from None  # the cause would carry the values
+    defaults = {name: Settings.model_fields[name].default for name in wrong}
+    try:
+        return Settings(_env_file=path, **defaults), report
+    except ValidationError as other:
+        raise SpecError("\n".join([*report, *_report(other, origins, path)])) from None
 
 
 def _lines(path: Path) -> dict[str, int]:
@@ -181,7 +209,7 @@ def _names(field: str, alias: Any) -> list[str]:  # noqa: ANN401 - pydantic's al
     return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [field]
 
 
-def _report(error: ValidationError, origins: Mapping[str, str], path: Path | None) -> str:
+def _report(error: ValidationError, origins: Mapping[str, str], path: Path | None) -> tuple[str, ...]:
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         name = str(item["loc"][0]) if item["loc"] else ""
@@ -189,7 +217,7 @@ def _report(error: ValidationError, origins: Mapping[str, str], path: Path | Non
         where = origins.get(field, f"{path or 'environment'}{f' {name}' if name else ''}")
         message = EXPECTED.get(item.get("ctx", {}).get("pattern", ""), _as_clause(item["msg"]))
         lines.append(f"{where}: {message}.")
-    return "\n".join(lines)
+    return tuple(lines)
 
 
 def _as_clause(text: str) -> str:

@@ -43,8 +43,10 @@ def from_settings(settings: Settings, *, only_set: bool, model_based: bool = Fal
         model_based: COPIES are instances there: each runs one copy.
 
     Raises:
-        SpecError: SM_NUM_GPUS and GPUS are both set and differ.
+        SpecError: A variable is wrong, or SM_NUM_GPUS and GPUS are both set and differ.
     """
+    if settings.problems:
+        raise SpecError("\n".join(settings.problems))
     _refuse_two_gpu_counts(settings)
     layer = Layer()
     for variable, field in FIELDS:

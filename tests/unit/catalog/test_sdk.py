@@ -98,6 +98,18 @@ def test_without_the_sdk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert "sagemaker" not in sys.modules
 
 
+def test_the_installed_sdk_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever its distribution says that its files are; version 3 before version 2."""
+
+    class Distribution:
+        def locate_file(self, path: str) -> Path:
+            assert path == "sagemaker/core/image_uri_config"
+            return folder
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Distribution())
+    assert sdk_image("vllm", "us-east-1").version == "2.6"
+
+
 def _no_distribution(name: str) -> object:
     from importlib.metadata import PackageNotFoundError  # noqa: PLC0415 - one use
 

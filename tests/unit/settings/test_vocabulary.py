@@ -97,12 +97,10 @@ def test_awss_own_word_for_the_region_is_read(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("A=1\nCOPIES=many\n", ".env:2 COPIES: "),
-        ("COPIES=0\n", ".env:1 COPIES: "),
         ("AWS_REGION=Frankfurt\n", ".env:1 AWS_REGION: expected a region such as eu-central-1."),
         ("AWS_ARN_ROLE=my-role\n", ".env:1 AWS_ARN_ROLE: expected a role's whole ARN"),
         ("AWS_ENDPOINT_URL=localhost\n", ".env:1 AWS_ENDPOINT_URL: expected an address"),
-        ("TOP_P_INFERENCE=1.5\n", ".env:1 TOP_P_INFERENCE: "),
+        ("LLMDEPLOY_TARGET=On Prem\n", ".env:1 LLMDEPLOY_TARGET: expected a target"),
         ("A=1\nnonsense here = \n=\n", ".env:2: expected NAME=value."),
     ],
 )
@@ -116,8 +114,26 @@ def test_a_bad_value_is_named_with_file_line_and_variable(text: str, message: st
 def test_every_bad_value_is_named_at_once() -> None:
     """One run, one list."""
     with pytest.raises(SpecError) as caught:
-        from_text("COPIES=x\nGPUS=y\n")
-    assert len(caught.value.message.splitlines()) == 2
+        from_text("AWS_REGION=x\nAWS_ARN_ROLE=y\nCOPIES=z\n")
+    assert len(caught.value.message.splitlines()) == 3
+
+
+@pytest.mark.parametrize("text", ["COPIES=many\n", "GPUS=0\n", "TOP_P_INFERENCE=1.5\n", "CPUS=all\n"])
+def test_a_bad_word_about_a_deployment_waits_until_it_is_asked_for(text: str) -> None:
+    """CPUS and GPUS are words of many programs; `list` and `--help` are not to stumble over them."""
+    settings = from_text(f"# ours\n{text}")
+    name = text.partition("=")[0]
+    assert getattr(settings, name) == Settings.model_fields[name].default
+    (problem,) = settings.problems
+    assert problem.startswith(f".env:2 {name}: input should be")
+
+
+def test_a_hidden_problem_does_not_hide_another() -> None:
+    """Half a key is found beside it."""
+    with pytest.raises(SpecError) as caught:
+        from_text(f"COPIES=x\nAWS_ACCESS_KEY={SECRET}\n")
+    assert [line.partition(": ")[0] for line in caught.value.message.splitlines()] == [".env:1 COPIES", ".env"]
+    assert SECRET not in caught.value.message
 
 
 def test_half_a_key_is_refused_without_showing_it() -> None:
@@ -135,7 +151,7 @@ def test_secrets_are_in_no_text() -> None:
     assert SECRET not in repr(settings)
     assert SECRET not in settings.model_dump_json()
     with pytest.raises(SpecError) as caught:
-        from_text(text + "COPIES=x\n")
+        from_text(text + "AWS_REGION=x\n")
     assert SECRET not in caught.value.message
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from llm_deploy.errors import SpecError
 from llm_deploy.settings import Settings, load_settings
-from llm_deploy.spec import EndpointType, Finding, HubModel, Limits, LoadedSpec, S3Model, load
+from llm_deploy.spec import DeploymentSpec, EndpointType, Finding, HubModel, Limits, LoadedSpec, S3Model, load
 from llm_deploy.spec.fields import EXPECTED, NAME_PATTERN
 from llm_deploy.spec.load import NOTE_KEPT_BACK, is_pinned
 
@@ -53,6 +53,19 @@ def test_a_stray_variable_never_changes_a_reviewed_file(load_text: Load) -> None
     """GPUS in somebody's shell is not part of the review."""
     stray = settings_from("GPUS=8\nGPU_INSTANCE_TYPE=ml.p5.48xlarge\nHF_MODEL_ID=other/model\nCOPIES=9\n")
     assert load_text(SMALL, settings=stray).spec == load_text(SMALL).spec
+
+
+@pytest.mark.row("T2")
+def test_a_stray_variable_that_makes_no_sense_is_silent_until_it_counts(load_text: Load) -> None:
+    """GPUS=all in somebody's shell breaks nothing but the deployment that it would describe."""
+    stray = settings_from("GPUS=all\nCOPIES=0\n")
+    assert load_text(SMALL, settings=stray).spec == load_text(SMALL).spec
+    for path, text in ((None, ""), ("asks.yaml", SMALL + "from_env: true\n")):
+        Path("asks.yaml").write_text(text)
+        with pytest.raises(SpecError) as caught:
+            load(path, settings=stray)
+        lines = caught.value.message.splitlines()
+        assert [line.partition(": ")[0] for line in lines] == [".env:2 COPIES", ".env:1 GPUS"]
 
 
 @pytest.mark.row("T2")
@@ -216,6 +229,8 @@ def test_the_hub_token_goes_where_it_is_allowed_and_nowhere_else(load_text: Load
     sent = load_text(SMALL + "allow_token_in_environment: true\n", settings=settings)
     assert sent.spec.environment == {"HF_TOKEN": TOKEN}
     assert str(sent.provenance["environment.HF_TOKEN"]) == ".env:1 HUGGINGFACE_ACCESS_TOKEN"
+    own = "allow_token_in_environment: true\nenvironment: {HF_TOKEN: mine}\n"
+    assert load_text(SMALL + own, settings=settings).spec.environment == {"HF_TOKEN": "mine"}
     assert load_text("name: a\nmodel: s3://bucket/a/\n", settings=settings).notes == ()
 
 
@@ -239,6 +254,7 @@ def test_only_a_commit_hash_is_a_pin() -> None:
     assert not is_pinned(HubModel(id="a/b"))
 
 
+WHY = "(9 more are added to make names from content, and AWS takes 63)"
 MESSAGES = [
     ("instance: {initial_count: yes}", "instance.initial_count: true; expected a number."),
     ("engine: VLLM", "engine: 'VLLM' is unknown; expected tgi, vllm, sglang, lmi, llamacpp; did you mean vllm?"),
@@ -253,6 +269,15 @@ MESSAGES = [
     ("timeouts: {model_download_s: 59}", "timeouts.model_download_s: 59; expected at least 60."),
     ("quantize: AWQ", "quantize: 'AWQ'; expected the engine's word in small letters, such as awq or fp8."),
     ("resources: {memory: 1}", "resources.memory: unknown field; did you mean memory_mib?"),
+    (f"variant_name: {'a' * 64}", "variant_name: 64 characters; expected at most 63."),
+    (f"endpoint_config_name: {'a' * 55}", f"endpoint_config_name: 55 characters; expected at most 54 {WHY}."),
+    ("variant_name: ''", "variant_name: empty; expected some text."),
+    (f"network: {{subnets: [{'subnet-1, ' * 17}]}}", "network.subnets: 17 entries; expected at most 16."),
+    (
+        "nothing_like_it_at_all: 1",
+        f"nothing_like_it_at_all: unknown field; fields: {', '.join(DeploymentSpec.model_fields)}.",
+    ),
+    ("limits: {zzz: 1}", f"limits.zzz: unknown field; fields of limits: {', '.join(Limits.model_fields)}."),
     ("autoscaling: 5", "autoscaling: 5; expected a mapping of fields."),
 ]
 
