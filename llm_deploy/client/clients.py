@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from llm_deploy.aws import aws_errors
@@ -12,6 +13,10 @@ _LOOKUP_READ_TIMEOUT_S = 15.0
 _LOOKUP_ATTEMPTS = 3
 """A private subnet may have a door to SageMaker's runtime and none to its control plane: looking up must then give up
 before a caller does."""
+
+
+_MAKING = threading.Lock()
+"""boto3's clients may be used from many threads, but its sessions make them one at a time."""
 
 
 def runtime_client(session: Any, *, read_timeout_s: float = READ_TIMEOUT_S) -> Any:  # noqa: ANN401 - boto3 has no types
@@ -51,6 +56,7 @@ def _new_client(session: Any, service: str, **options: Any) -> Any:  # noqa: ANN
         from botocore.config import Config  # noqa: PLC0415 - 150 ms that only a call needs
 
         config = Config(user_agent_extra="llm-deploy", **options)
-        if hasattr(session, "boto"):
-            return session.boto().client(service, config=config, endpoint_url=session.endpoint_url)
-        return session.client(service, config=config)
+        with _MAKING:
+            if hasattr(session, "boto"):
+                return session.boto().client(service, config=config, endpoint_url=session.endpoint_url)
+            return session.client(service, config=config)

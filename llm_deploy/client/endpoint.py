@@ -31,7 +31,8 @@ class LLMInferenceSagemakerEndpoint:
         session: An `llm_deploy.aws.Session` or a `boto3.Session`; made from the environment and `.env` otherwise.
         region: For a session that is made here.
         answer_timeout_s: Most seconds for a whole answer, streamed or not; the connection is closed at its end.
-        wait_for_capacity_s: How long to wait for an endpoint that is scaled to zero.
+        wait_for_capacity_s: How long to wait for an endpoint that is scaled to zero, before `answer_timeout_s` counts.
+        patience: What is asked again, in full; `wait_for_capacity_s` is then its own.
     """
 
     def __init__(

@@ -19,7 +19,14 @@ from llm_deploy.client.transport import (
 )
 from llm_deploy.client.watch import Watch
 from llm_deploy.dialects.failures import model_error
-from llm_deploy.errors import InferenceError, InferenceTimeoutError, SpecError, StreamBrokenError, WireFormatError
+from llm_deploy.errors import (
+    CloudError,
+    InferenceError,
+    InferenceTimeoutError,
+    SpecError,
+    StreamBrokenError,
+    WireFormatError,
+)
 
 _READ_BYTES = 64 * 1024
 _SUCCESS = 2  # of 2xx; a redirect is none
@@ -95,6 +102,8 @@ class HttpTransport:
             ) from error
         except exceptions.TimeoutError as error:
             raise self._timeout() from error
+        except (exceptions.SSLError, exceptions.ProxyError) as error:
+            raise CloudError(f"cannot {self._action}: {error}", hint="Check certificates and any proxy.") from error
         except exceptions.HTTPError as error:
             raise InferenceError(
                 f"cannot {self._action}: the connection broke before an answer ({error})",

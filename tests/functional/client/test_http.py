@@ -13,6 +13,7 @@ from llm_deploy import GenerationRequest, LLMInferenceHttpEndpoint
 from llm_deploy.client.patience import Patience, UnreachableError
 from llm_deploy.dialects.stream import collect
 from llm_deploy.errors import (
+    CloudError,
     CredentialsError,
     InferenceError,
     InferenceRequestError,
@@ -216,3 +217,13 @@ def test_an_address_without_scheme_is_refused() -> None:
     """At once, not at the first call."""
     with pytest.raises(SpecError, match="not an HTTP address"):
         LLMInferenceHttpEndpoint("127.0.0.1:8080")
+
+
+def test_a_server_that_does_not_speak_tls_is_said_so_at_once() -> None:
+    """Nothing was sent, and asking again does not help."""
+    pauses: list[float] = []
+    with serving(TGI) as server:
+        llm = LLMInferenceHttpEndpoint(server.url.replace("http:", "https:"), patience=Patience(sleep=pauses.append))
+        with pytest.raises(CloudError, match="SSL"):
+            llm.generate(ASK)
+    assert pauses == []

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+import boto3
 import pytest
 
 from llm_deploy import GenerationRequest, InferenceExecutor, LLMInferenceSagemakerEndpoint
@@ -394,3 +396,38 @@ def test_payloads_are_of_their_thread() -> None:
         assert list(pool.map(ask, range(16))) == [" Paris"] * 16
         asked = {seen.document["inputs"] for seen in server.seen}
     assert asked == {f"question {number}" for number in range(16)}
+
+
+def test_a_session_of_boto3s_own_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For services that have one already."""
+    with serving(ANSWER) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        own = boto3.Session(region_name=REGION, aws_access_key_id="made-up", aws_secret_access_key="made-up")
+        llm = LLMInferenceSagemakerEndpoint("twin", {}, "ic", dialect="tgi", session=own)
+        assert llm.generate(ASK).text == " Paris"
+
+
+def test_without_a_session_the_environment_and_env_file_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The seed's `.env`: where, who, and the sampling parameters of a client that says none."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AWS_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL", "MAX_NEW_TOKENS_INFERENCE"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(ANSWER) as server:
+        lines = [f"AWS_ENDPOINT_URL={server.url}", "AWS_REGION=eu-west-3", "AWS_ACCESS_KEY=AKIAMADEUP",
+                 "AWS_SECRET_KEY=made-up", "MAX_NEW_TOKENS_INFERENCE=11"]  # fmt: skip
+        (tmp_path / ".env").write_text("\n".join(lines))
+        llm = LLMInferenceSagemakerEndpoint("twin", None, "ic", dialect="tgi")
+        assert InferenceExecutor(llm, "Where?").execute() == " Paris"
+        (seen,) = server.seen
+    assert seen.document["parameters"]["max_new_tokens"] == 11
+    assert "AKIAMADEUP" in seen.headers["authorization"]
+    assert "/eu-west-3/sagemaker/" in seen.headers["authorization"]
+
+
+def test_objects_that_share_a_session_may_be_used_at_once() -> None:
+    """Making clients in many threads does not break boto3."""
+    with serving(ANSWER) as server:
+        shared = session(server.url)
+        llms = [LLMInferenceSagemakerEndpoint("twin", {}, "ic", dialect="tgi", session=shared) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            assert [answer.text for answer in pool.map(lambda llm: llm.generate(ASK), llms)] == [" Paris"] * 8
