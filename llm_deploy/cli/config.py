@@ -44,13 +44,14 @@ def show(
     overrides = dict(_pair(text) for text in assignments or [])
     loaded = load_spec(config, settings=settings, overrides=overrides, endpoint_type=endpoint_type)
     rows = {"spec": _spec_rows(loaded), "settings": _settings_rows(settings)}
+    notes = (*loaded.notes, *(f"not used here: {problem}" for problem in settings.problems))
     if as_json:
-        typer.echo(json.dumps({**rows, "notes": list(loaded.notes)}, indent=2))
+        typer.echo(json.dumps({**rows, "notes": list(notes)}, indent=2))
         return
     for title, part in rows.items():
         typer.echo(f"{title}:")
         _table(part)
-    for note in loaded.notes:
+    for note in notes:
         typer.echo(f"note: {note}", err=True)
 
 

@@ -102,3 +102,11 @@ def test_importing_the_command_loads_nothing_heavy() -> None:
         "import sys, llm_deploy.cli.config as c; sys.exit(any(m in sys.modules for m in ('pydantic','yaml','boto3')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_stray_variable_is_noted() -> None:
+    """It is not used, and it is not hidden either."""
+    Path("s.yaml").write_text("name: mine\nmodel: a/b\n")
+    Path(".env").write_text("GPUS=all\n")
+    (note,) = json.loads(run("show", "s.yaml", "--json"))["notes"]
+    assert note.startswith("not used here: .env:1 GPUS: ")
