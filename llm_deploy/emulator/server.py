@@ -63,6 +63,8 @@ async def _serve(cloud: Cloud, listener: socket.socket) -> None:
     try:
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag and no event
             await asyncio.sleep(0.005)
+        if not server.started:
+            raise CannotStartError("the HTTP server ended before it listened")
         try:
             _announce(announcement, cloud.settings, listener)
         except OSError as error:

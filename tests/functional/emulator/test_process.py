@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -203,3 +204,29 @@ def test_no_descriptor_of_the_cloud_reaches_a_container(cloud: RunningCloud) -> 
     (pid,) = processes_of(cloud.state_dir)
     held = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
     assert not any("state.sqlite" in each or "cloud.lock" in each for each in held)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_at_a_random_moment_it_goes_on_where_it_was(tmp_path: Path, seed: int) -> None:
+    """What a client was told before the kill is there after it, and what was under way is finished."""
+    rng = random.Random(seed)  # noqa: S311 - moments of a test
+    state_dir = tmp_path / "state"
+    own = RunningCloud(state_dir, 400, start(state_dir, 400))  # an endpoint takes 0.6 s, a component 0.9 s
+    try:
+        own.make_component_endpoint("parts")
+        own.make_model_endpoint("whole", HF_MODEL_ID="org/model")
+        own.make_component("part", "parts", "whole")
+        time.sleep(rng.uniform(0, 1.2))
+        before = {key: [each["CreationTime"] for each in value] for key, value in lists(own).items() if key != "tags"}
+        own.kill()
+        own.start_again()
+        after = {key: [each["CreationTime"] for each in value] for key, value in lists(own).items() if key != "tags"}
+        assert after == before
+        assert own.endpoint_rests("whole")["EndpointStatus"] == "InService"
+        assert own.component_rests("part")["InferenceComponentStatus"] == "InService"
+        own.runtime.invoke_endpoint(EndpointName="whole", Body=b"{}")
+        own.runtime.invoke_endpoint(EndpointName="parts", InferenceComponentName="part", Body=b"{}")
+        assert own.health()["processes"] == 2
+    finally:
+        own.kill()
+    own.eventually(lambda: not processes_of(state_dir), timeout_s=5)
