@@ -5,7 +5,8 @@ out, each with a test in `tests/functional/serving/test_llamacpp.py`:
 
 * OpenMP's threads spin at barriers; on a busy machine that costs a factor of ten. Hence one, and passive waiting.
 * A request that is not streamed is not cancelled when its client goes away. Hence `stream: true` always.
-* A prompt is cancelled between batches only. Hence `n_batch` 256 instead of 2048.
+* A prompt is cancelled between batches only. Hence `n_batch` 256 instead of 2048. And only after a second in which the
+  engine gave nobody a result: asking `/slots` in a loop keeps an abandoned prompt going.
 * Old prompts are kept in memory (up to 8 GiB) unless `cache_ram_mib` is 0.
 * Sampling defaults are not neutral, and a missing parameter takes them. Hence every one is sent.
 * `repeat_last_n: -1` is refused. Hence the context's size.
@@ -21,7 +22,9 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +37,8 @@ from llm_deploy.serving.engine import Ending, EngineFacts, EngineFailureError, J
 from llm_deploy.serving.socket_http import call, exchange
 
 _Foreign = Any  # xllamacpp has no types
+_PREFIX = "llmd-"
+_STALE_S = 60
 _BATCH_TOKENS = 256
 _SPARE_HTTP_THREADS = 8
 _MAX_SOCKET_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, including the final zero
@@ -242,11 +247,27 @@ class LlamaCpp:
 
 def _private_folder() -> Path:
     """Make a directory for the socket that only this user can enter; socket paths are short."""
-    folder = Path(tempfile.mkdtemp(prefix="llmd-"))
+    _sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     if len(os.fsencode(folder)) + len("/engine.sock") <= _MAX_SOCKET_PATH_BYTES:
         return folder
     folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="llmd-", dir="/tmp"))
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the directories of servers that were killed: nobody listens on their sockets any more.
+
+    A young socket may be one that is bound and does not listen yet, so it is left alone.
+    """
+    for path in parent.glob(f"{_PREFIX}*/engine.sock"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            if time.time() - path.stat().st_mtime < _STALE_S:
+                continue
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _piece_text(piece: str | list[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import pytest
 
 from llm_deploy.errors import InferenceRequestError, ModelFileError
 from llm_deploy.serving.engine import Ending, Piece, Sampling, Task
-from llm_deploy.serving.llamacpp import LlamaCpp
+from llm_deploy.serving.llamacpp import LlamaCpp, _sweep
 from tests.functional.serving.servers import sse, wait_for
 
 GREEDY = Sampling(temperature=0)
@@ -60,6 +61,22 @@ def test_the_socket_is_private(engine: LlamaCpp) -> None:
     assert engine.socket.parent.stat().st_mode & 0o077 == 0
 
 
+def test_sockets_of_killed_servers_are_swept(engine: LlamaCpp, tmp_path: Path) -> None:
+    """An old socket that refuses goes with its directory; one that answers, or may not listen yet, stays."""
+    dead, young = tmp_path / "llmd-dead", tmp_path / "llmd-young"
+    dead.mkdir()
+    young.mkdir()
+    for folder, age_s in ((dead, 120), (young, 0)):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(folder / "engine.sock"))
+        then_s = time.time() - age_s
+        os.utime(folder / "engine.sock", (then_s, then_s))
+    alive = tmp_path / "llmd-alive"
+    alive.symlink_to(engine.socket.parent)
+    _sweep(tmp_path)
+    assert (dead.exists(), young.exists(), engine.socket.exists()) == (False, True, True)
+
+
 def test_closing_a_generation_frees_its_slot(engine: LlamaCpp, bare: httpx.Client) -> None:
     """Because every request is streamed inside."""
 
@@ -86,7 +103,11 @@ def test_a_request_that_is_not_streamed_is_not_cancelled(bare: httpx.Client, eng
 
 
 def test_a_long_prompt_is_cancelled_between_batches(engine: LlamaCpp, bare: httpx.Client) -> None:
-    """256 tokens a batch: the slot is free long before 1,900 tokens are read."""
+    """256 tokens a batch: the slot is free before half of the 1,900 tokens are read.
+
+    The slots are asked about once, not in a loop: llama.cpp looks for closed connections only after a second without
+    any result, and an answer about its slots is a result.
+    """
 
     async def run() -> None:
         task = asyncio.create_task(anext(engine.generate(Task(prompt=list(range(100, 2000)), max_new_tokens=4))))
@@ -95,10 +116,9 @@ def test_a_long_prompt_is_cancelled_between_batches(engine: LlamaCpp, bare: http
         task.cancel()
         await asyncio.wait({task})
 
-    started_s = time.process_time()
     asyncio.run(run())
-    wait_for(lambda: busy(bare) == 0, 30)
-    assert time.process_time() - started_s < 5  # all of it takes 13 s of CPU
+    time.sleep(7)  # reading all of it takes 13 s of CPU or more
+    assert busy(bare) == 0
 
 
 def test_every_sampling_default_is_sent(engine: LlamaCpp, bare: httpx.Client) -> None:

@@ -60,7 +60,7 @@ def test_streamed_tokens_and_probabilities_are_the_bare_engines(server: Running,
 
 def test_stream_and_plain_answer_are_the_same(server: Running) -> None:
     """Text, tokens and details of a stream are those of the plain answer."""
-    parameters = {"max_new_tokens": 20, "stop": ["population"], "details": True}
+    parameters: dict[str, Any] = {"max_new_tokens": 20, "stop": ["population"], "details": True}
     plain = server.invoke(PROMPT, **parameters)
     with server.client() as client:
         events = sse(client.post("/generate_stream", json={"inputs": PROMPT, "parameters": parameters}).text)
