@@ -1,9 +1,10 @@
-"""What an endpoint's callers need not say: its inference component and its dialect, asked of SageMaker once."""
+"""What an endpoint's callers need not say: its component, its dialect, its sampling; asked of SageMaker once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llm_deploy.client.clients import lookup_client
@@ -11,19 +12,27 @@ from llm_deploy.client.patience import UnreachableError
 from llm_deploy.client.sagemaker_errors import translate
 from llm_deploy.dialects.registry import DIALECTS
 from llm_deploy.errors import AccessDeniedError, InferenceRequestError
-from llm_deploy.resource import TAG_DIALECT
+from llm_deploy.resource import TAG_DIALECT, TAG_SAMPLING, tag_map
 
 T = TypeVar("T")
 
 _UNKNOWN_DIALECT = "auto"
+_SAMPLING = frozenset({"temperature", "top_p", "max_new_tokens"})
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of an endpoint; the component is `None` where there is none, or where asking is not permitted."""
+    """What is known of an endpoint.
+
+    Attributes:
+        inference_component_name: `None` where there is none, or where asking is not permitted.
+        sampling: The deployment's own defaults: `temperature`, `top_p`, `max_new_tokens`.
+    """
 
     inference_component_name: str | None
     dialect: str
+    sampling: Mapping[str, float] = field(default_factory=dict)
 
 
 def discover(session: Any, endpoint_name: str, *, component: str | None, dialect: str) -> Found:  # noqa: ANN401 - ours or boto3's
@@ -40,12 +49,19 @@ def discover(session: Any, endpoint_name: str, *, component: str | None, dialect
     if component is not None and dialect != _UNKNOWN_DIALECT:
         return Found(component, dialect)
     client = lookup_client(session)
-    if dialect == _UNKNOWN_DIALECT:
-        dialect = _asked(lambda: _tagged_dialect(client, endpoint_name), endpoint_name, otherwise=_UNKNOWN_DIALECT)
+    tags: dict[str, str] = _asked(lambda: _tags(client, endpoint_name), endpoint_name, otherwise={})
+    if dialect == _UNKNOWN_DIALECT and tags.get(TAG_DIALECT) in DIALECTS:
+        dialect = tags[TAG_DIALECT]
     if component is None:
         names: list[str] = _asked(lambda: _components(client, endpoint_name), endpoint_name, otherwise=[])
         component = _only(names, endpoint_name)
-    return Found(component, dialect)
+    return Found(component, dialect, sampling_of(tags.get(TAG_SAMPLING, "")))
+
+
+def sampling_of(text: str) -> dict[str, float]:
+    """The parameters in a sampling tag; what is not one of ours or no number is left out, for anybody may set tags."""
+    pairs = (item.partition("=") for item in text.split())
+    return {name: float(value) for name, _, value in pairs if name in _SAMPLING and _NUMBER.fullmatch(value)}
 
 
 def _asked(ask: Callable[[], T], endpoint_name: str, *, otherwise: T) -> T:
@@ -60,11 +76,9 @@ def _asked(ask: Callable[[], T], endpoint_name: str, *, otherwise: T) -> T:
         raise translated from error
 
 
-def _tagged_dialect(client: Any, endpoint_name: str) -> str:  # noqa: ANN401 - boto3 ships no types
+def _tags(client: Any, endpoint_name: str) -> dict[str, str]:  # noqa: ANN401 - boto3 ships no types
     arn = client.describe_endpoint(EndpointName=endpoint_name)["EndpointArn"]
-    tags = client.list_tags(ResourceArn=arn)["Tags"]
-    value = next((tag["Value"] for tag in tags if tag["Key"] == TAG_DIALECT), _UNKNOWN_DIALECT)
-    return value if value in DIALECTS else _UNKNOWN_DIALECT
+    return tag_map(client.list_tags(ResourceArn=arn)["Tags"])
 
 
 def _components(client: Any, endpoint_name: str) -> list[str]:  # noqa: ANN401 - as above

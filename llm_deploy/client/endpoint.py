@@ -6,7 +6,7 @@ import threading
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from llm_deploy.client.discovery import discover
+from llm_deploy.client.discovery import Found, discover
 from llm_deploy.client.environment import default_request, session_from_environment
 from llm_deploy.client.http import HttpTransport
 from llm_deploy.client.invoker import Invoker
@@ -20,12 +20,13 @@ from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
 class LLMInferenceSagemakerEndpoint:
     """A model on a SageMaker endpoint. One object serves any number of threads and tasks.
 
-    Nothing is asked of AWS, and boto3 is not loaded, before the first call.
+    Nothing is asked of AWS, and boto3 is not loaded, before the first payload or call.
 
     Args:
         endpoint_name: As in `llmdeploy list`; upper and lower case count.
         default_payload: `{"inputs": ..., "parameters": {...}}` in TGI's names; its parameters are the defaults. Without
-            it they are TEMPERATURE_INFERENCE, TOP_P_INFERENCE and MAX_NEW_TOKENS_INFERENCE of the settings.
+            it they are TEMPERATURE_INFERENCE, TOP_P_INFERENCE and MAX_NEW_TOKENS_INFERENCE where those are set, else
+            the deployment's own (`generation` of its spec).
         inference_component_name: Looked up when the endpoint has just one.
         dialect: What the engine speaks; looked up (a tag that deploying sets), or found by trying.
         session: An `llm_deploy.aws.Session` or a `boto3.Session`; made from the environment and `.env` otherwise.
@@ -60,6 +61,7 @@ class LLMInferenceSagemakerEndpoint:
         self._patience = patience or Patience(wait_for_capacity_s=wait_for_capacity_s)
         self._lock = threading.Lock()
         self._made_invoker: Invoker | None = None
+        self._found: Found | None = None
 
     def set_payload(self, inputs: Inputs, parameters: Mapping[str, Any] | None = None) -> None:
         """See `Inference.set_payload`."""
@@ -71,9 +73,10 @@ class LLMInferenceSagemakerEndpoint:
 
     def defaults(self) -> GenerationRequest:
         """See `StreamingInference.defaults`."""
-        if self._defaults is None:
-            self._defaults = default_request()
-        return self._defaults
+        with self._lock:
+            if self._defaults is None:
+                self._defaults = default_request(self._known().sampling)
+            return self._defaults
 
     def generate(self, request: GenerationRequest) -> Generation:
         """See `StreamingInference.generate`. SageMaker ends it after 60 s: stream what takes longer."""
@@ -89,12 +92,19 @@ class LLMInferenceSagemakerEndpoint:
                 self._made_invoker = self._new_invoker()
             return self._made_invoker
 
+    def _known(self) -> Found:
+        """What SageMaker says of the endpoint; asked once. To be called with the lock held."""
+        if self._found is None:
+            if self._session is None:
+                self._session = session_from_environment(self._region)
+            self._found = discover(self._session, self.endpoint_name, component=self._component, dialect=self._dialect)
+        return self._found
+
     def _new_invoker(self) -> Invoker:
-        session = self._session or session_from_environment(self._region)
-        found = discover(session, self.endpoint_name, component=self._component, dialect=self._dialect)
+        found = self._known()
         transport = SagemakerTransport(
             self.endpoint_name,
-            session=session,
+            session=self._session,
             inference_component_name=found.inference_component_name,
             answer_timeout_s=self._answer_timeout_s,
             patience=self._patience,

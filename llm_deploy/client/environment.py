@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llm_deploy.aws import Session
 from llm_deploy.dialects.types import GenerationRequest
 
@@ -25,8 +27,11 @@ def session_from_environment(region: str | None = None) -> Session:
     )
 
 
-def default_request() -> GenerationRequest:
-    """A request without prompt with TEMPERATURE_INFERENCE, TOP_P_INFERENCE and MAX_NEW_TOKENS_INFERENCE.
+def default_request(deployed: Mapping[str, float]) -> GenerationRequest:
+    """A request without prompt: TEMPERATURE_INFERENCE and the like where they are set, else what was deployed.
+
+    Args:
+        deployed: The deployment's own sampling parameters; the settings' reference defaults fill what they leave out.
 
     Raises:
         SpecError: A setting has a bad value.
@@ -34,8 +39,13 @@ def default_request() -> GenerationRequest:
     from llm_deploy.settings import load_settings  # noqa: PLC0415 - as above
 
     settings = load_settings()
+
+    def chosen(variable: str, parameter: str) -> float:
+        value: float = getattr(settings, variable)
+        return deployed.get(parameter, value) if settings.origin(variable) is None else value
+
     return GenerationRequest(
-        max_new_tokens=settings.MAX_NEW_TOKENS_INFERENCE,
-        temperature=settings.TEMPERATURE_INFERENCE,
-        top_p=settings.TOP_P_INFERENCE,
+        max_new_tokens=int(chosen("MAX_NEW_TOKENS_INFERENCE", "max_new_tokens")),
+        temperature=chosen("TEMPERATURE_INFERENCE", "temperature"),
+        top_p=chosen("TOP_P_INFERENCE", "top_p"),
     )

@@ -80,7 +80,7 @@ class HttpTransport:
         watch = self._watch(response, started_s)
         parts = self._parts(response, watch)
         if response.status // 100 != _SUCCESS:
-            text = b"".join(_head(parts, _MAX_ERROR_BYTES)).decode("utf-8", errors="replace")
+            text = _error_text(parts)
             watch.disarm()
             response.close()
             raise model_error(text, status=response.status, where=f"cannot {self._action}: the server")
@@ -175,12 +175,15 @@ def _bounded(parts: Iterator[bytes]) -> Iterator[bytes]:
         yield part
 
 
-def _head(parts: Iterator[bytes], limit: int) -> Iterator[bytes]:
-    for part in parts:
-        yield part[:limit]
-        limit -= len(part)
-        if limit <= 0:
-            return
+def _error_text(parts: Iterator[bytes]) -> str:
+    """What a server says with an error status; as much as arrives, since the status is known already."""
+    body = b""
+    with contextlib.suppress(InferenceError):
+        for part in parts:
+            body += part
+            if len(body) > _MAX_ERROR_BYTES:
+                break
+    return body.decode("utf-8", errors="replace")
 
 
 def _shut(response: Any) -> None:  # noqa: ANN401 - as above

@@ -132,6 +132,15 @@ def test_a_body_that_is_cut_is_an_error(*, chunked: bool) -> None:
         assert len(server.seen) == 1
 
 
+def test_a_refusal_whose_body_is_cut_keeps_its_status() -> None:
+    """What arrived of its words is quoted."""
+    with (
+        endpoint(Reply(429, (b"too many",), end="cut", chunked=False), dialect="tgi") as (llm, _),
+        pytest.raises(OverloadedError, match="too many"),
+    ):
+        llm.generate(ASK)
+
+
 def test_no_answer_at_all_is_an_error_and_not_repeated() -> None:
     """The server may have read the request."""
     with endpoint(Reply(end="vanish"), TGI, dialect="tgi") as (llm, server):

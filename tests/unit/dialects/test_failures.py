@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from llm_deploy.dialects.failures import MAX_QUOTED_CHARS, model_error
 from llm_deploy.errors import (
@@ -36,6 +36,8 @@ from llm_deploy.errors import (
         (504, InferenceTimeoutError),
     ],
 )
+
+on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_status_says_the_class(status: int, kind: type[LlmDeployError]) -> None:
     """Exactly this class, and the server's words in the message."""
     error = model_error('{"error": "its own words", "error_type": "whatever"}', status=status)
@@ -71,6 +73,7 @@ def test_a_prompt_that_does_not_fit_is_the_requests_fault_under_any_status() -> 
     assert type(model_error(body, status=424)) is InferenceRequestError
 
 
+@on_a_busy_machine
 @given(st.text(max_size=3 * MAX_QUOTED_CHARS), st.none() | st.integers(100, 599))
 def test_any_body_gives_one_bounded_error(body: str, status: int | None) -> None:
     """Whatever a server says, there is a message, and it is not megabytes long."""

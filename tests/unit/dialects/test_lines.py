@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from llm_deploy.dialects.lines import LineSplitter
 from llm_deploy.dialects.sse import Event, SseDecoder
@@ -15,12 +15,15 @@ pieces = st.lists(
     st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\xf0\x9f\x98\x80", b"\xe2\x80\xa8", b"\x0b", b"\x85"])
 )
 
+on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]
 
 
+@on_a_busy_machine
 @given(pieces, st.lists(st.integers(0, 100), max_size=8))
 def test_only_cr_lf_and_crlf_end_a_line_wherever_they_are_cut(parts: list[bytes], places: list[int]) -> None:
     """Not the line separators of Unicode, which may stand in a JSON string, nor vertical tabs."""

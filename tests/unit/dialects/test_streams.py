@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from llm_deploy.dialects.registry import dialect
 from llm_deploy.dialects.stream import collect, decode_stream
@@ -20,6 +20,8 @@ from llm_deploy.errors import (
     StreamBrokenError,
     WireFormatError,
 )
+
+on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 pytestmark = pytest.mark.row("T5")
 
@@ -122,6 +124,7 @@ def chunks_of(wire: Wire, places: list[int], name: str | None = None) -> list[Ch
     return list(decode_stream(cut(wire.data, places), decoder))
 
 
+@on_a_busy_machine
 @given(wires(), st.lists(st.integers(0, 10_000), max_size=12))
 def test_any_split_gives_the_same_chunks(wire: Wire, places: list[int]) -> None:
     """Where the network cuts the bytes (in a character, in a CRLF) is not seen in the chunks."""
@@ -131,12 +134,14 @@ def test_any_split_gives_the_same_chunks(wire: Wire, places: list[int]) -> None:
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["length"]
 
 
+@on_a_busy_machine
 @given(wires())
 def test_byte_by_byte_and_without_knowing_the_dialect(wire: Wire) -> None:
     """`auto` reads every dialect from its bytes, one at a time."""
     assert chunks_of(wire, list(range(len(wire.data))), "auto") == chunks_of(wire, [])
 
 
+@on_a_busy_machine
 @given(wires(), st.integers(0, 10_000), st.lists(st.integers(0, 10_000), max_size=5))
 def test_any_truncation_raises_with_exactly_the_text_so_far(wire: Wire, place: int, places: list[int]) -> None:
     """A stream that ends before its last event is an error that carries all whole events' text, and no more."""
@@ -146,6 +151,7 @@ def test_any_truncation_raises_with_exactly_the_text_so_far(wire: Wire, place: i
     assert error.partial_text == got == wire.text_in(length)
 
 
+@on_a_busy_machine
 @given(wires(), st.integers(0, 10_000), st.lists(st.integers(0, 10_000), max_size=5))
 def test_a_broken_connection_keeps_its_own_error_and_the_text(wire: Wire, place: int, places: list[int]) -> None:
     """An error of the transport passes through with the text so far; after the last event it is none."""
@@ -177,12 +183,14 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
+@on_a_busy_machine
 @given(st.lists(json_values, max_size=4), st.sampled_from(["tgi", "openai", "lmi", "auto"]))
 def test_no_document_makes_a_decoder_raise_anything_but_our_errors(documents: list[object], name: str) -> None:
     """Whatever JSON arrives, the answer is chunks or one of our errors, never a KeyError."""
     read_until_error([sse(*documents)], name)
 
 
+@on_a_busy_machine
 @given(st.binary(max_size=60), st.sampled_from(["tgi", "openai", "lmi", "auto"]))
 def test_no_bytes_make_a_decoder_raise_anything_but_our_errors(data: bytes, name: str) -> None:
     """Noise on the wire is an error of ours."""
