@@ -113,18 +113,43 @@ def test_the_other_services_answer(running: Running) -> None:
     assert running.client("ssm").get_parameter(Name="/a")["Parameter"]["Value"] == "1"
 
 
-def test_a_stack_that_fails_is_rolled_back(running: Running) -> None:
-    """CloudFormation makes real resources of the account and removes them when one fails."""
-    role = {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "stacked", "AssumeRolePolicyDocument": TRUST}}
-    template = {"Resources": {"Role": role}}
+def test_stacks_make_and_remove_resources_of_the_account(running: Running) -> None:
+    """A stack's role exists for IAM as well, and goes with the stack."""
     stacks = running.client("cloudformation")
-    stacks.create_stack(StackName="good", TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_NAMED_IAM"])
+    new_stack(stacks, "good", {"Role": stacked_role("stacked")})
     stacks.get_waiter("stack_create_complete").wait(StackName="good", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
     assert running.client("iam").get_role(RoleName="stacked")
     stacks.delete_stack(StackName="good")
     stacks.get_waiter("stack_delete_complete").wait(StackName="good", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
     with pytest.raises(ClientError, match="NoSuchEntity"):
         running.client("iam").get_role(RoleName="stacked")
+
+
+def test_a_stack_that_fails_is_rolled_back(running: Running) -> None:
+    """What it had made is gone again, and a type that is not known is refused before anything is made."""
+    stacks = running.client("cloudformation")
+    policy = {
+        "Type": "AWS::IAM::Policy",
+        "Properties": {"PolicyName": "p", "Roles": ["no-such-role"], "PolicyDocument": READ},
+        "DependsOn": "Role",
+    }
+    new_stack(stacks, "bad", {"Role": stacked_role("rolled-back"), "Policy": policy})
+    assert wait_until(
+        lambda: stacks.describe_stacks(StackName="bad")["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE"
+    )
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        running.client("iam").get_role(RoleName="rolled-back")
+    with pytest.raises(ClientError, match="Unrecognized resource types"):
+        new_stack(stacks, "unknown", {"X": {"Type": "AWS::No::Such", "Properties": {}}})
+
+
+def new_stack(stacks: Any, name: str, resources: dict[str, Any]) -> None:  # noqa: ANN401 - boto3 ships no types
+    template = json.dumps({"Resources": resources})
+    stacks.create_stack(StackName=name, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"])
+
+
+def stacked_role(name: str) -> dict[str, Any]:
+    return {"Type": "AWS::IAM::Role", "Properties": {"RoleName": name, "AssumeRolePolicyDocument": TRUST}}
 
 
 @pytest.mark.parametrize(
