@@ -19,6 +19,8 @@ from llm_deploy.errors import (
     OverloadedError,
 )
 
+on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 @pytest.mark.parametrize(
     ("status", "kind"),
@@ -36,8 +38,6 @@ from llm_deploy.errors import (
         (504, InferenceTimeoutError),
     ],
 )
-
-on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_status_says_the_class(status: int, kind: type[LlmDeployError]) -> None:
     """Exactly this class, and the server's words in the message."""
     error = model_error('{"error": "its own words", "error_type": "whatever"}', status=status)
