@@ -31,6 +31,8 @@ TAG_DEPLOYMENT = "llmdeploy:deployment"
 TAG_ENDPOINT_TYPE = "llmdeploy:endpoint-type"
 TAG_DIALECT = "llmdeploy:dialect"
 TAG_MODEL = "llmdeploy:model"
+TAG_SAMPLING = "llmdeploy:sampling"
+"""Default sampling parameters for the deployment's clients: `temperature=0.01 top_p=0.9 max_new_tokens=150`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from llm_deploy.resource import (
     TAG_DIALECT,
     TAG_ENDPOINT_TYPE,
     TAG_MODEL,
+    TAG_SAMPLING,
     Resource,
     content_name,
 )
@@ -27,6 +29,7 @@ ENDPOINT_TYPE_WORDS = {
     EndpointType.MODEL_BASED: "model",
     EndpointType.INFERENCE_COMPONENT_BASED: "inference-component",
 }
+TAG_VALUE_CHARACTERS = 256
 METRIC_OF_COPIES = "SageMakerInferenceComponentInvocationsPerCopy"
 METRIC_OF_INSTANCES = "SageMakerVariantInvocationsPerInstance"
 
@@ -145,12 +148,13 @@ def _endpoint(resolved: ResolvedSpec, config_name: str) -> Resource:
     if resolved.spec.autoscaling is not None:
         # An update would otherwise reset the instance count that autoscaling chose to the initial one.
         document["RetainAllVariantProperties"] = True
+    sampling = resolved.spec.generation.model_dump()
     return Resource(
         "Endpoint",
         ENDPOINT,
         name,
         document,
-        tags=_tags(resolved),
+        tags={**_tags(resolved), TAG_SAMPLING: " ".join(f"{key}={value}" for key, value in sampling.items())},
         depends_on=("EndpointConfig",),
         purpose="what callers invoke; bills from now until it is deleted",
         write_only=frozenset({"RetainAllVariantProperties"}),
@@ -262,8 +266,13 @@ def _tags(resolved: ResolvedSpec) -> dict[str, str]:
         TAG_DEPLOYMENT: spec.name,
         TAG_ENDPOINT_TYPE: ENDPOINT_TYPE_WORDS[spec.endpoint_type],
         TAG_DIALECT: resolved.dialect,
-        TAG_MODEL: model_id(spec),
+        TAG_MODEL: tag_value(model_id(spec)),
     }
+
+
+def tag_value(text: str) -> str:
+    """A text as AWS takes it in a tag: 256 characters, some signs only; the end, which tells models apart, is kept."""
+    return re.sub(r"[^\w .:/=+@-]", "_", text)[-TAG_VALUE_CHARACTERS:]
 
 
 def model_id(spec: DeploymentSpec) -> str:

@@ -10,7 +10,7 @@ import pytest
 from llm_deploy import GenerationRequest, LLMInferenceSagemakerEndpoint
 from llm_deploy.client.discovery import Found, discover
 from llm_deploy.errors import CredentialsError, InferenceRequestError, NotFoundError, ThrottledError
-from llm_deploy.resource import TAG_DIALECT
+from llm_deploy.resource import TAG_DIALECT, TAG_SAMPLING
 from tests.fakes.runtime_server import Reply, RuntimeServer, control_error, invocation, serving
 from tests.functional.client.test_sagemaker import session
 
@@ -47,6 +47,20 @@ def test_the_tag_says_the_dialect_and_the_list_the_component() -> None:
     assert json.loads(server.seen[2].body)["EndpointNameEquals"] == "twin"
 
 
+@pytest.mark.parametrize(
+    ("tag", "sampling"),
+    [
+        ("temperature=0.7 top_p=0.8 max_new_tokens=64", {"temperature": 0.7, "top_p": 0.8, "max_new_tokens": 64}),
+        ("temperature=hot top_k=3 max_new_tokens= =5 seed", {}),
+        ("temperature=inf top_p=1e9 max_new_tokens=-1", {}),
+    ],
+)
+def test_the_deployments_sampling_is_read_and_nonsense_in_a_tag_is_not(tag: str, sampling: dict[str, float]) -> None:
+    """Anybody with the permission can set a tag; only our parameters with plain numbers count."""
+    reply = invocation({"Tags": [{"Key": TAG_SAMPLING, "Value": tag}]})
+    assert found([ENDPOINT, reply, components()])[0].sampling == sampling
+
+
 def test_an_endpoint_without_components_and_tags_is_called_as_it_is() -> None:
     """A model-based endpoint that somebody else made."""
     assert found([ENDPOINT, tags(None), components()])[0] == Found(None, "auto")
@@ -78,7 +92,7 @@ def test_a_tag_that_no_dialect_has_is_not_believed() -> None:
 def test_several_components_must_be_told_apart_by_the_caller() -> None:
     """The message names them."""
     with pytest.raises(InferenceRequestError, match="blue, green") as raised:
-        found([components("green", "blue")], dialect="tgi")
+        found([ENDPOINT, tags(None), components("green", "blue")], dialect="tgi")
     assert "inference_component_name" in (raised.value.hint or "")
 
 

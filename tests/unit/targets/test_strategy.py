@@ -140,3 +140,10 @@ def test_weights_in_s3_need_no_token_and_no_download_from_the_hub() -> None:
         "CompressionType": "None",
     }
     assert container["Environment"]["HF_MODEL_ID"] == "/opt/ml/model"
+
+
+def test_a_long_prefix_still_fits_a_tag() -> None:
+    """An S3 URI may be longer than a tag's value and hold signs that tags refuse."""
+    tag = named(twin(model="s3://bucket/" + "folder(1)/" * 40))["Model"].tags["llmdeploy:model"]
+    assert len(tag) == 256
+    assert tag.endswith("folder_1_/")
