@@ -267,7 +267,9 @@ class LocalCloud:
         if code == LocalCloudError.exit_code and "is taken by another program" in cause:
             return PortTakenError(f"the local cloud cannot start: {cause}", hint="Choose another: --port 0 takes any.")
         if code == LocalCloudError.exit_code:
-            return LocalCloudError(f"the local cloud cannot start: {cause}")
+            return LocalCloudError(
+                f"the local cloud cannot start: {cause}", hint="If one runs and does not answer: llmdeploy local down"
+            )
         return LocalCloudError(
             f"the local cloud died at its start (exit code {code}); its last lines:\n{lines}",
             hint=f"The whole log: {self.log_path}",

@@ -40,13 +40,17 @@ class BackendSettings:
         return f"arn:aws:iam::{self.account}:role/{EXECUTION_ROLE_NAME}"
 
 
-def child_environment(settings: BackendSettings, inherited: dict[str, str]) -> dict[str, str]:
-    """The child's whole environment: ours without AWS, Docker and Python settings, plus MiniStack's own knobs.
+_INHERITED = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME"})
 
+
+def child_environment(settings: BackendSettings, inherited: dict[str, str]) -> dict[str, str]:
+    """The child's whole environment: what a Python program needs, plus MiniStack's own knobs.
+
+    Nothing else of ours: its knobs have common names (`AUTH`, `USE_SSL`, `SERVICES`), and credentials are not for it.
     Docker is pointed at a socket that does not exist because MiniStack otherwise removes containers it takes for
     leftovers of its own.
     """
-    kept = {name: value for name, value in inherited.items() if not name.startswith(("AWS_", "DOCKER_", "PYTHON"))}
+    kept = {name: value for name, value in inherited.items() if name in _INHERITED or name.startswith("LC_")}
     return kept | {
         "SERVICES": ",".join(sorted(SERVICES - {"s3control"})),
         "MINISTACK_REGION": settings.region,

@@ -235,6 +235,23 @@ def test_everything_is_there_after_sigkill(own: Running) -> None:
     assert len(own.client("cloudwatch").describe_alarms()["MetricAlarms"]) == 1
 
 
+def test_a_stack_that_was_interrupted_says_so(own: Running) -> None:
+    """Nobody goes on making it after a restart, so it has failed, and can be deleted."""
+    stacks = own.client("cloudformation")
+    new_stack(stacks, "half", {"Role": stacked_role("half")})
+    stacks.get_waiter("stack_create_complete").wait(StackName="half", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    own.cloud.stop()
+    saved = own.cloud.state_dir() / "backend" / "services" / "cloudformation.json"
+    saved.write_text(saved.read_text().replace("CREATE_COMPLETE", "CREATE_IN_PROGRESS"))
+    own.cloud.ensure_running(port=0)
+    (stack,) = own.client("cloudformation").describe_stacks(StackName="half")["Stacks"]
+    assert stack["StackStatus"] == "CREATE_FAILED"
+    own.client("cloudformation").delete_stack(StackName="half")
+    own.client("cloudformation").get_waiter("stack_delete_complete").wait(
+        StackName="half", WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+    )
+
+
 def test_deletions_are_kept_too(own: Running) -> None:
     """What was deleted before SIGKILL does not come back."""
     iam = own.client("iam")
