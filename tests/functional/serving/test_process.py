@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -89,8 +90,12 @@ def test_no_server_outlives_a_parent_that_was_killed(model: Path, tmp_path: Path
             connection = start_stream(port)
         finally:
             parent.kill()
-        wait_for(lambda: not is_alive(pid), 2)
-        connection.close()
+        try:
+            wait_for(lambda: not is_alive(pid), 2)
+        finally:
+            connection.close()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # a test that fails leaves no orphan either
     assert not list(tmp_path.glob("llmd-*"))
 
 
