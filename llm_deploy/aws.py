@@ -15,6 +15,7 @@ from llm_deploy.errors import (
     CredentialsError,
     LlmDeployError,
     NotFoundError,
+    NotYetError,
     QuotaError,
     SpecError,
     ThrottledError,
@@ -58,6 +59,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Cannot update in-progress "), ConflictError),
     (re.compile(r"while it is in state "), ConflictError),
     (re.compile(r"service limit '"), QuotaError),
+    (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
 )
 """SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart."""
 
@@ -66,6 +68,8 @@ _HINTS: Mapping[type[LlmDeployError], str] = {
     CredentialsError: "Renew them: `aws sso login`, a new session, or the keys in .env. "
     "`--target local` needs no credentials.",
     QuotaError: "Ask for an increase in the Service Quotas console, or choose another instance type or region.",
+    NotYetError: "A new role takes up to a minute. If it is not new: does it exist in this account, and does it trust "
+    "sagemaker.amazonaws.com? `llmdeploy create-roles` makes one; AWS_ARN_ROLE in .env names it.",
     ThrottledError: "Wait a minute and run the same command again; it goes on where it stopped.",
 }
 

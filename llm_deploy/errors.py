@@ -105,6 +105,14 @@ class ThrottledError(CloudError):
     retryable = True
 
 
+class NotYetError(CloudError):
+    """The cloud refuses for now and will not in a while: a role made a moment ago cannot be assumed yet."""
+
+    exit_code = 16
+    http_status = 503
+    retryable = True
+
+
 class LocalCloudError(LlmDeployError):
     """The local cloud cannot start, run or be reached: a taken port, no disk, a missing extra."""
 

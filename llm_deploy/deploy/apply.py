@@ -15,12 +15,17 @@ from typing import Any, Protocol
 
 from llm_deploy.deploy.inventory import Found, KindManager, Managers, State
 from llm_deploy.deploy.plan import Action, Change, Plan, compare, decide, short_kind
-from llm_deploy.errors import DeployError, WaitTimeoutError
+from llm_deploy.errors import DeployError, NotYetError, WaitTimeoutError
 from llm_deploy.resource import Ref, Resource
 
 POLL_EVERY_S = 0.25
 POLL_AT_MOST_EVERY_S = 10.0
 """Polling starts fast, for a local cloud, and slows down to what AWS's control plane likes."""
+
+NOT_YET_S = 60.0
+NOT_YET_DELAY_S = 5.0
+"""How long, and how often, what the cloud refuses for now is tried again. IAM takes 10 to 30 seconds, rarely a minute.
+Source: aws-cli#7700, terraform-provider-aws#6566."""
 
 
 class Clock(Protocol):
@@ -102,7 +107,7 @@ class Applier:
         change = yield from self._settled(change, resource, plan_owner(change), started_s)
         if change.action is not Action.KEEP:
             yield Step(Stage.STARTED, change.action, change.kind, change.name)
-        self._start(manager, change, resource)
+        yield from self._start(manager, change, resource)
         found = yield from self._until_ready(manager, change, started_s)
         if found is None:
             return False
@@ -127,11 +132,22 @@ class Applier:
             yield from self._remove(again)
         return again
 
-    def _start(self, manager: KindManager, change: Change, resource: Resource) -> None:
-        if change.action is Action.UPDATE and change.found is not None:
-            manager.update(resource, change.found)
-        elif change.action in {Action.CREATE, Action.REPLACE}:
-            manager.create(resource)
+    def _start(self, manager: KindManager, change: Change, resource: Resource) -> Iterator[Step]:
+        started_s = self.clock.now_s()
+        while True:
+            try:
+                if change.action is Action.UPDATE and change.found is not None:
+                    manager.update(resource, change.found)
+                elif change.action in {Action.CREATE, Action.REPLACE}:
+                    manager.create(resource)
+            except NotYetError:
+                elapsed_s = self.clock.now_s() - started_s
+                if elapsed_s >= NOT_YET_S:
+                    raise
+                yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", elapsed_s)
+                self.clock.sleep(NOT_YET_DELAY_S)
+            else:
+                return
 
     def _until_ready(
         self, manager: KindManager, change: Change, started_s: float

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from llm_deploy.resource import Resource
 
@@ -55,7 +55,10 @@ class KindManager(Protocol):
     `create`, `update` and `delete` start the work and return at once; `find` is asked until the object has settled.
     """
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """CloudFormation's type name of what this manages."""
+        ...
 
     def find(self, name: str) -> Found | None:
         """The object of this name, or `None`."""
@@ -66,7 +69,12 @@ class KindManager(Protocol):
         ...
 
     def create(self, resource: Resource) -> None:
-        """Start making it. Raises ConflictError when the name is taken by something that is not ours."""
+        """Start making it.
+
+        Raises:
+            ConflictError: The name is taken by something that is not ours.
+            NotYetError: The same call will work in a while.
+        """
         ...
 
     def update(self, resource: Resource, found: Found) -> None:

@@ -15,7 +15,7 @@ from llm_deploy.deploy.plan import Plan, not_ours
 from llm_deploy.deploy.receipt import Receipt, Smoke, masked, what_was_done
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
 from llm_deploy.dialects.types import GenerationRequest
-from llm_deploy.errors import DeployError, InferenceError, SpecError
+from llm_deploy.errors import DeployError, InferenceError, QuotaError, SpecError
 from llm_deploy.resource import Resource
 from llm_deploy.spec import DeploymentSpec, ResolvedSpec
 from llm_deploy.targets.registry import Connection, connect
@@ -100,7 +100,7 @@ def apply_deployment(
     """Carry out a plan. A failure comes with its cause and the containers' last lines, as far as they can be had."""
     try:
         yield from service_for(connection).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
-    except DeployError as error:
+    except (DeployError, QuotaError) as error:
         component = deployed.resolved.component_name
         groups = logs.log_groups(deployed.resolved.spec.name, [component] if component else [])
         lines = [line.text for line in logs.read(connection.session, groups)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from llm_deploy.deploy.inventory import Found, Managers, State
-from llm_deploy.errors import ConflictError
+from llm_deploy.errors import ConflictError, NotYetError
 from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
@@ -56,6 +56,7 @@ class FakeCloud:
         kill_after: Calls until `Killed` is raised; `None`: never. The call's effect may or may not have happened,
             by `effect_first`.
         failing: Names of objects that end `Failed` when they are created.
+        refusals: How many creations are refused for now, as AWS does while a new role is not assumable.
         calls: Every call that changed something, as (verb, kind, name).
     """
 
@@ -64,6 +65,7 @@ class FakeCloud:
     kill_after: int | None = None
     effect_first: bool = True
     failing: set[str] = field(default_factory=set)
+    refusals: int = 0
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     total_calls: int = 0
 
@@ -105,7 +107,7 @@ class FakeManager:
     """A `KindManager` over a `FakeCloud`."""
 
     cloud: FakeCloud
-    kind: str  # type: ignore[misc]  # one class serves every kind here
+    kind: str
 
     def find(self, name: str) -> Found | None:
         """Look at an object."""
@@ -122,6 +124,9 @@ class FakeManager:
 
     def create(self, resource: Resource) -> None:
         """Make it; taken names are refused."""
+        if self.cloud.refusals > 0:
+            self.cloud.refusals -= 1
+            raise NotYetError("Could not assume role")
         self._do("create", resource.name, lambda: self._put(resource, fresh=True))
 
     def update(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - the protocol's signature

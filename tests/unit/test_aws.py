@@ -13,6 +13,7 @@ from llm_deploy.errors import (
     CredentialsError,
     LlmDeployError,
     NotFoundError,
+    NotYetError,
     QuotaError,
     SpecError,
     ThrottledError,
@@ -41,6 +42,7 @@ def answer(code: str, message: str) -> exceptions.ClientError:
         ("UnrecognizedClientException", "The security token included in the request is invalid.", CredentialsError),
         ("ThrottlingException", "Rate exceeded", ThrottledError),
         ("NoSuchEntity", "The role with name x cannot be found.", NotFoundError),
+        ("ValidationException", "Could not assume role arn:aws:iam::1:role/x. Please ensure", NotYetError),
         ("SomethingNew", "words of the cloud", CloudError),
     ],
 )

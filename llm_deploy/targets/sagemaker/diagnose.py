@@ -10,7 +10,7 @@ from importlib import resources as files
 
 import yaml
 
-from llm_deploy.errors import DeployError
+from llm_deploy.errors import LlmDeployError
 
 LINES_SHOWN = 12
 
@@ -41,7 +41,7 @@ def diagnose(lines: Iterable[str]) -> Diagnosis | None:
     return None
 
 
-def explained(error: DeployError, log_lines: Sequence[str]) -> DeployError:
+def explained(error: LlmDeployError, log_lines: Sequence[str]) -> LlmDeployError:
     """The error with its cause, its fix and the log's last lines, as far as they are known."""
     diagnosis = diagnose([*log_lines, error.message])
     message = error.message

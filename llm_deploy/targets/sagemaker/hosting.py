@@ -23,7 +23,6 @@ from llm_deploy.resource import (
     tag_list,
     tag_map,
 )
-from llm_deploy.targets.sagemaker.retry import until_the_role_can_be_assumed
 
 Document = Mapping[str, Any]
 
@@ -86,7 +85,7 @@ class HostingManager:
         """Start making it; a name that is taken by ourselves is fine, by anybody else a ConflictError."""
         request = self._creation(resource) | ({"Tags": tag_list(resource.tags)} if resource.tags else {})
         try:
-            until_the_role_can_be_assumed(lambda: self._call(f"create_{self.verb}", resource.name, **request))
+            self._call(f"create_{self.verb}", resource.name, **request)
         except ConflictError:
             standing = self.find(resource.name)
             if standing is None or standing.owned_by != owner(resource.tags):

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from llm_deploy.deploy.inventory import Found, State
 from llm_deploy.deploy.plan import Action, Plan
 from llm_deploy.deploy.service import DeploymentService
-from llm_deploy.errors import ConflictError, DeployError, WaitTimeoutError
+from llm_deploy.errors import ConflictError, DeployError, NotYetError, WaitTimeoutError
 from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
@@ -223,6 +223,15 @@ def test_deleting_what_is_not_there_is_no_error() -> None:
     cloud = FakeCloud()
     delete(cloud)
     assert cloud.calls == []
+
+
+def test_what_is_refused_for_now_is_tried_again_and_not_for_ever() -> None:
+    """A role made a moment ago cannot be assumed yet: exactly that error is waited out, for a minute."""
+    cloud = FakeCloud(refusals=5)
+    deploy(cloud, wanted())
+    assert service(cloud).plan("twin", wanted()).empty
+    with pytest.raises(NotYetError):
+        deploy(FakeCloud(refusals=1000), wanted())
 
 
 @settings(max_examples=150, deadline=None)
