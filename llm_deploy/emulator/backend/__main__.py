@@ -18,6 +18,7 @@ from types import ModuleType
 from llm_deploy.emulator.backend import lifeline
 from llm_deploy.emulator.backend.bootstrap import prepare_account
 from llm_deploy.emulator.backend.durable import Durable, StateSaver, forget_temporary_files
+from llm_deploy.emulator.backend.guard import KEY_VARIABLE, Guarded
 
 KEEP_ALIVE_S = 3600
 """Longer than the proxy keeps an idle connection, so that it never sends into a closing one."""
@@ -50,7 +51,8 @@ async def _serve(fd: int) -> None:
     app = Durable(ministack.app, saver, stacks_in_progress=_stacks_in_progress)
     await prepare_account(app)
     config = uvicorn.Config(
-        app, lifespan="off", http="httptools", log_level="warning", access_log=False,
+        Guarded(app, os.environ[KEY_VARIABLE].encode()),
+        lifespan="off", http="httptools", log_level="warning", access_log=False, ws="none",
         timeout_keep_alive=KEEP_ALIVE_S, server_header=False, date_header=False,
     )  # fmt: skip
     # Not `fd=`: uvicorn would take it for a unix socket, leave Nagle's algorithm on, and every answer would take 40 ms.

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 import httpcore
 
 from llm_deploy.emulator.backend.bootstrap import LOCAL_AUTHORIZATION
+from llm_deploy.emulator.backend.guard import KEY_HEADER
 from llm_deploy.emulator.backend.process import BackendProcess
 
 TIMEOUT_S = 10.0
@@ -80,6 +81,7 @@ class BackendLookups:
         host, port = self._process.address
         headers = [
             (b"host", b"127.0.0.1"),
+            (KEY_HEADER, self._process.key),
             (b"authorization", LOCAL_AUTHORIZATION % (self._process.settings.region.encode(), service)),
             (b"content-length", str(len(body)).encode()),
             (b"content-type", b"application/x-www-form-urlencoded"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from llm_deploy.emulator.backend.guard import KEY_VARIABLE
 from llm_deploy.emulator.backend.services import BackendSettings, child_environment
 
 STOP_TIMEOUT_S = 3.0
@@ -24,11 +26,16 @@ class BackendProcess:
 
     The socket belongs to this process and the child inherits it. So the address is known before the child is up,
     requests that come early wait in the kernel's queue instead of being refused, and a restart keeps the address.
+
+    Attributes:
+        failure: Why the child was given up; `None` while it runs or is started again.
+        key: What a request must carry in `guard.KEY_HEADER`.
     """
 
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings
         self.failure: str | None = None
+        self.key = secrets.token_hex(16).encode()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -85,7 +92,7 @@ class BackendProcess:
                 stdout=log,
                 stderr=log,
                 pass_fds=(fd,),
-                env=child_environment(self.settings, dict(os.environ)),
+                env=child_environment(self.settings, dict(os.environ)) | {KEY_VARIABLE: self.key.decode()},
             )
 
     def _open_log(self) -> IO[bytes]:

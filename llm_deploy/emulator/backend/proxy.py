@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 import httpcore
 
 from llm_deploy.emulator.backend.durable import Receive, Scope, Send
+from llm_deploy.emulator.backend.guard import KEY_HEADER
 from llm_deploy.emulator.backend.process import BackendProcess
 
 CONNECT_TIMEOUT_S = 10.0
@@ -49,22 +50,23 @@ class BackendProxy:
     async def _forward(self, scope: Scope, receive: Receive) -> httpcore.Response:
         if self._process.failure is not None:
             raise httpcore.ConnectError
-        return await self._pool.handle_async_request(_request(scope, receive, self._process.address))
+        return await self._pool.handle_async_request(_request(scope, receive, self._process))
 
     async def aclose(self) -> None:
         """Close the idle connections."""
         await self._pool.aclose()
 
 
-def _request(scope: Scope, receive: Receive, address: tuple[str, int]) -> httpcore.Request:
+def _request(scope: Scope, receive: Receive, process: BackendProcess) -> httpcore.Request:
     target: bytes = scope.get("raw_path") or scope["path"].encode()
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
-    host, port = address
+    host, port = process.address
+    headers = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name != KEY_HEADER]
     return httpcore.Request(
         method=scope["method"],
         url=httpcore.URL(scheme=b"http", host=host.encode(), port=port, target=target),
-        headers=[(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP],
+        headers=[*headers, (KEY_HEADER, process.key)],
         content=_body(receive) if _has_body(scope) else b"",
         extensions={"timeout": {"connect": CONNECT_TIMEOUT_S, "read": READ_TIMEOUT_S, "pool": READ_TIMEOUT_S}},
     )
@@ -86,7 +88,7 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _pass_back(response: httpcore.Response, send: Send) -> None:
-    headers = [(name.lower(), value) for name, value in response.headers if name.lower() not in _HOP_BY_HOP]
+    headers = [(name.lower(), value) for name, value in response.headers if _is_passed_back(name.lower())]
     try:
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         async for chunk in response.aiter_stream():
@@ -94,6 +96,11 @@ async def _pass_back(response: httpcore.Response, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         await response.aclose()
+
+
+def _is_passed_back(name: bytes) -> bool:
+    """Not `date`, which the server in front adds, and not the permission for all web pages to read the answer."""
+    return name not in _HOP_BY_HOP and name != b"date" and not name.startswith(b"access-control-")
 
 
 async def _unavailable(scope: Scope, send: Send, status: int, reason: str) -> None:

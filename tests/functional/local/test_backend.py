@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -270,6 +271,30 @@ def test_the_child_is_started_again_when_it_dies(own: Running) -> None:
     os.kill(child, signal.SIGKILL)
     assert wait_until(lambda: children_of(own.pid()) not in ([], [child]))
     assert own.client("iam").get_role(RoleName="kept")
+
+
+def test_nobody_but_the_cloud_is_answered_by_the_child(own: Running) -> None:
+    """A web page or a neighbour who finds its port gets nothing, and answers permit no page to read them."""
+    (child,) = children_of(own.pid())
+    own.client("s3").list_buckets()
+    ports = listening_ports(child)
+    assert ports
+    for port in ports:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/", headers={"x-local-cloud-key": "guess"})
+        assert connection.getresponse().status == 403
+        connection.close()
+    headers = own.client("s3").list_buckets()["ResponseMetadata"]["HTTPHeaders"]
+    assert not [name for name in headers if name.startswith("access-control-")]
+    assert "," not in headers["date"].replace(", ", " ", 1)
+
+
+def listening_ports(pid: int) -> list[int]:
+    """TCP ports on which a process listens, from /proc."""
+    inodes = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    listening = [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
+    return [int(row[1].rpartition(":")[2], 16) for row in listening]
 
 
 def test_no_child_outlives_the_cloud(own: Running) -> None:
