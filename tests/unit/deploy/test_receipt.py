@@ -1,0 +1,59 @@
+"""What is written for programs to read: whole, and without a secret in it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llm_deploy.deploy.apply import Stage, Step
+from llm_deploy.deploy.inventory import Inventory
+from llm_deploy.deploy.plan import Action, plan
+from llm_deploy.deploy.receipt import MASK, masked, plan_document, what_was_done
+from llm_deploy.resource import MODEL, TAG_DEPLOYMENT, Resource
+
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HF_TOKEN": TOKEN},
+        {"HUGGING_FACE_HUB_TOKEN": "x"},
+        {"ANYTHING": TOKEN},
+        {"DB_PASSWORD": "x"},
+        {"MY_API_KEY": "x"},
+        {"AWS_SECRET_ACCESS_KEY": "x"},
+    ],
+)
+def test_secrets_are_masked_wherever_they_stand(environment: dict[str, str]) -> None:
+    """By the variable's name, and by the look of a Hub token under any name."""
+    document = {"PrimaryContainer": [{"Environment": environment}]}
+    assert masked(document) == {"PrimaryContainer": [{"Environment": dict.fromkeys(environment, MASK)}]}
+
+
+def test_what_is_no_secret_is_shown() -> None:
+    """Token limits have TOKENS in their names and are no tokens."""
+    shown = {"MAX_TOTAL_TOKENS": "4096", "MAX_INPUT_TOKENS": "2048", "TokenLimit": 5, "HF_MODEL_ID": "org/m"}
+    assert masked(shown) == shown
+
+
+def test_a_plans_document_holds_every_change_and_no_token() -> None:
+    """It is what --dry-run --json writes."""
+    properties = {"ModelName": "m", "PrimaryContainer": {"Environment": {"HF_TOKEN": TOKEN}}}
+    resource = Resource("Model", MODEL, "m", properties, {TAG_DEPLOYMENT: "twin"}, purpose="the model")
+    document = plan_document(plan([resource], Inventory("twin", {})))
+    assert document["changes"][0]["action"] == "create"
+    assert document["changes"][0]["purpose"] == "the model"
+    assert TOKEN not in json.dumps(document)
+
+
+def test_a_receipt_lists_what_was_done_and_not_what_was_in_place() -> None:
+    """Only finished steps that changed something."""
+    steps = [
+        Step(Stage.STARTED, Action.CREATE, MODEL, "m"),
+        Step(Stage.DONE, Action.CREATE, MODEL, "m", elapsed_s=1.234),
+        Step(Stage.DONE, Action.KEEP, MODEL, "n"),
+    ]
+    (done,) = what_was_done(steps)
+    assert (done.action, done.kind, done.name, done.seconds) == ("+", "Model", "m", 1.23)
