@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients import environments
 from tests.conftest import ROOT, Result, Terminal
 from tests.functional.test_main_job import everything
 
@@ -62,6 +63,13 @@ def foreign(pointed_at_it: dict[str, str], tmp_path: Path) -> Runner:
         return Foreign(tuple(map(str, command)), environment, tmp_path)
 
     return make
+
+
+def python_program(foreign: Runner, environment: str, program: str, *arguments: str) -> Any:  # noqa: ANN401 - as above
+    """Run a file of `programs/` in an environment of `requirements/`, with our package importable; its report."""
+    runner = foreign(environments.python(environment), environments.HERE / "programs" / program)
+    paths = {"PYTHONPATH": str(ROOT), "SAGEMAKER_SUPPRESS_V2_WARNING": "1"}
+    return replace(runner, environment={**runner.environment, **paths}).report(*arguments)
 
 
 @pytest.fixture(autouse=True)
