@@ -8,12 +8,15 @@ import signal
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
 
-from tests.clients import hosting
+from llm_deploy.emulator.assembly import new_cloud
+from llm_deploy.emulator.settings import CloudSettings
+from tests.clients import hosting, operations
 from tests.clients.boto import Boto
 from tests.conftest import Terminal
 from tests.functional.emulator.cloud import processes_of
@@ -181,3 +184,20 @@ def assert_code(call: Any, code: str, text: str, **members: object) -> None:  # 
     with pytest.raises(ClientError, match=text) as error:
         call(**members)
     assert error.value.response["Error"]["Code"] == code
+
+
+def test_every_operation_is_parsed_by_its_model(boto: Boto, tmp_path: Path) -> None:
+    """Whatever the local cloud offers has been asked here, and each answer is whole and of the types of its model."""
+    operations.hosting_tour(boto)
+    operations.logs_tour(boto)
+    operations.quotas_tour(boto)
+    assert implemented(tmp_path) - boto.parsed == set()
+
+
+def implemented(folder: Path) -> set[str]:
+    """Every operation that some handler of the local cloud answers."""
+    cloud = new_cloud(CloudSettings(state_dir=folder))
+    cloud.store.close()
+    services = cloud.registry.json.values()
+    runtime = {"sagemaker-runtime:InvokeEndpoint", "sagemaker-runtime:InvokeEndpointWithResponseStream"}
+    return runtime | {f"{service.model}:{name}" for service in services for name in service.operations}

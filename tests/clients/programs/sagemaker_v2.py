@@ -12,13 +12,13 @@ from typing import Any
 
 import boto3
 import sagemaker
+from recorder import record  # type: ignore[import-not-found] # beside this program, when it is run
 from sagemaker.compute_resource_requirements.resource_requirements import ResourceRequirements
 from sagemaker.enums import EndpointType
 from sagemaker.huggingface import HuggingFaceModel
 from sagemaker.iterators import LineIterator
 
 from llm_deploy import spec
-from tests.clients.programs.recorder import record
 
 BUCKET = "sagemaker-judges"
 IMAGE = (
@@ -32,7 +32,7 @@ def main(endpoint_type: str) -> dict[str, Any]:
     """Deploy, ask, stream, delete; what was seen."""
     sent: list[dict[str, Any]] = []
     boto_session = boto3.Session()
-    record(boto_session, sent)
+    record(boto_session.events, sent)
     boto_session.client("s3").create_bucket(
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": boto_session.region_name}
     )
