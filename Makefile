@@ -34,6 +34,8 @@ rows: $(STAMP)
 
 docs: $(STAMP) rows
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/exit_codes.py
+	$(BIN)/python scripts/schema.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llm_deploy needs Python 3.11 or newer")'

@@ -105,6 +105,13 @@ class ThrottledError(CloudError):
     retryable = True
 
 
+class UnreachableError(CloudError):
+    """No connection could be made, so nothing was sent."""
+
+    http_status = 503
+    retryable = True
+
+
 class NotYetError(CloudError):
     """The cloud refuses for now and will not in a while: a role made a moment ago cannot be assumed yet."""
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llm_deploy.client.clients import lookup_client
-from llm_deploy.client.patience import UnreachableError
 from llm_deploy.client.sagemaker_errors import translate
 from llm_deploy.dialects.registry import DIALECTS
-from llm_deploy.errors import AccessDeniedError, InferenceRequestError
+from llm_deploy.errors import AccessDeniedError, InferenceRequestError, UnreachableError
 from llm_deploy.resource import TAG_DIALECT, TAG_SAMPLING, tag_map
 
 T = TypeVar("T")

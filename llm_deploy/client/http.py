@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llm_deploy.client.patience import Patience, UnreachableError
+from llm_deploy.client.patience import Patience
 from llm_deploy.client.transport import (
     CONNECT_TIMEOUT_S,
     KEEP_ALIVE_IDLE_S,
@@ -25,6 +25,7 @@ from llm_deploy.errors import (
     InferenceTimeoutError,
     SpecError,
     StreamBrokenError,
+    UnreachableError,
     WireFormatError,
 )
 

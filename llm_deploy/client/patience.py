@@ -8,20 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from llm_deploy.errors import CloudError, LlmDeployError, NoCapacityError, ThrottledError
+from llm_deploy.errors import LlmDeployError, NoCapacityError, ThrottledError, UnreachableError
 
 T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 8.0
 _CAPACITY_PAUSE_S = 5.0
-
-
-class UnreachableError(CloudError):
-    """No connection could be made, so nothing was sent."""
-
-    http_status = 503
-    retryable = True
 
 
 @dataclass(frozen=True, slots=True)

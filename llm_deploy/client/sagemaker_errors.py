@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_deploy import aws
-from llm_deploy.client.patience import UnreachableError
 from llm_deploy.dialects.failures import model_error
 from llm_deploy.errors import (
     CloudError,
@@ -18,6 +17,7 @@ from llm_deploy.errors import (
     NoCapacityError,
     NotFoundError,
     StreamBrokenError,
+    UnreachableError,
 )
 
 CAPACITY_HINT = (

@@ -45,7 +45,7 @@ def test_the_product_has_no_branch_for_the_local_cloud() -> None:
 def test_no_fact_about_images_or_accounts_is_written_in_python() -> None:
     """Registries, account numbers and driver images are data with a source and a date."""
     fact = re.compile(r"\b\d{12}\b|^ml\.[a-z0-9]+\.\d*x?large$")
-    example = "arn:aws:iam::123456789012:role/"
+    example = "123456789012"  # AWS's documentation account, in messages that show the form of an ARN or a URI
     for path in PRODUCT:
         found = {text for text in strings(path) if fact.search(text) and example not in text}
         found -= {"ml.g5.2xlarge"}  # the seed's reference default

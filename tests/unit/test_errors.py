@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import pytest
 
-from llm_deploy import errors
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "exit-codes.md"
-
-
-def kinds(parent: type[errors.LlmDeployError] = errors.LlmDeployError) -> Iterator[type[errors.LlmDeployError]]:
-    yield parent
-    for child in parent.__subclasses__():
-        yield from kinds(child)
+from llm_deploy.errors import LlmDeployError
+from scripts.exit_codes import PAGE, kinds, page
 
 
 def test_every_kind_has_its_own_exit_code() -> None:
@@ -23,9 +15,13 @@ def test_every_kind_has_its_own_exit_code() -> None:
     assert all(0 < code < 64 for code in own)
 
 
-def test_every_exit_code_is_documented() -> None:
-    """The reference names each code with its kind."""
-    text = DOCUMENT.read_text("utf-8")
-    for kind in kinds():
-        assert f"| {kind.exit_code} |" in text, kind.__name__
-        assert f"`{kind.__name__}`" in text
+def test_the_page_of_exit_codes_is_up_to_date() -> None:
+    """It is written from the tree: python scripts/exit_codes.py."""
+    assert PAGE.read_text("utf-8") == page()
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_is_of_the_one_tree_and_says_what_it_means(kind: type[LlmDeployError]) -> None:
+    """Errors that people meet are defined in one module, each with a sentence for the page."""
+    assert kind.__module__ == "llm_deploy.errors"
+    assert (kind.__doc__ or "").splitlines()[0]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from llm_deploy import errors
-from llm_deploy.client.patience import Patience, UnreachableError
+from llm_deploy.client.patience import Patience
 
 MAY_HAVE_STARTED = sorted(
     {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LlmDeployError)}
-    - {errors.ThrottledError, errors.NoCapacityError},
+    - {errors.ThrottledError, errors.NoCapacityError, errors.UnreachableError},
     key=lambda kind: kind.__name__,
 )
 
@@ -36,7 +36,7 @@ def test_nothing_that_may_have_started_is_asked_again(kind: type[errors.LlmDeplo
     assert asked(kind("x"), Patience(wait_for_capacity_s=600, sleep=lambda _: None)) == 1
 
 
-@pytest.mark.parametrize("kind", [errors.ThrottledError, UnreachableError])
+@pytest.mark.parametrize("kind", [errors.ThrottledError, errors.UnreachableError])
 def test_what_was_not_started_is_asked_four_times(kind: type[errors.LlmDeployError]) -> None:
     """With pauses that grow and are drawn at random."""
     pauses: list[float] = []
