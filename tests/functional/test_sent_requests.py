@@ -103,7 +103,7 @@ def test_every_request_is_pinned(connection: Connection, sent: Sent, endpoint_ty
 @pytest.mark.row("T3")
 @pytest.mark.parametrize("endpoint_type", TYPES)
 def test_we_send_what_the_sdk_sends(connection: Connection, sent: Sent, endpoint_type: str) -> None:
-    """For one intention, our requests and those of `HuggingFaceModel.deploy` differ only where the functions below say so."""
+    """For one intention, our requests and those of `HuggingFaceModel.deploy` differ where the functions below say."""
     spec = DeploymentSpec.model_validate(
         {
             "name": "sdk",
