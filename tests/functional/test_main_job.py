@@ -227,3 +227,18 @@ def test_the_spec_of_the_tour_deploys(local_cloud: Terminal) -> None:
     local_cloud.run("deploy-endpoint", SMOLLM2, "--yes")
     local_cloud.run("delete-endpoint", SMOLLM2, "--yes")
     assert local_cloud.run("list", "--json").json == []
+
+
+@pytest.mark.row("T13")
+def test_a_failed_deployment_shows_the_containers_words_and_the_next_run_repairs_it(local_cloud: Terminal) -> None:
+    """A container that does not start: exit code 9, its last lines; deploying again replaces what failed."""
+    broken = ("--set", "environment.MAX_CONCURRENT_REQUESTS=many")
+    failed = local_cloud.run("deploy-endpoint", TWIN, "--yes", *broken, code=9)
+    assert "did not pass the ping health check" in failed.err
+    assert "the containers' last lines" in failed.err
+    assert "MAX_CONCURRENT_REQUESTS" in failed.err
+    assert "Failed" in local_cloud.run("status", "twin").out
+    repaired = local_cloud.run("deploy-endpoint", TWIN, "--yes", "--json").json
+    assert "±" in {item["action"] for item in repaired["done"]}
+    assert repaired["smoke"]["text"].startswith(" Paris")
+    local_cloud.run("delete-endpoint", "twin", "--yes")
