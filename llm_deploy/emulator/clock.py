@@ -26,6 +26,10 @@ class Clock(Protocol):
         """Wait for a moment; returns at once when it has passed."""
 
 
+_DIGITS = 3
+"""Milliseconds, as AWS's time stamps have: a client that sends one back as a filter sends the very same."""
+
+
 class ScaledClock:
     """The machine's clock, whose waits are `speed` times shorter than AWS's."""
 
@@ -35,8 +39,8 @@ class ScaledClock:
         self.speed = speed
 
     def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
+        """Seconds since the epoch, in whole milliseconds."""
+        return round(time.time(), _DIGITS)
 
     def deadline(self, duration_s: float, *, least_real_s: float = 0.0) -> float:
         """See `Clock.deadline`."""

@@ -17,6 +17,12 @@ def test_durations_are_divided_by_the_speed() -> None:
     assert clock.now() == pytest.approx(time.time(), abs=1)
 
 
+def test_time_stamps_are_whole_milliseconds() -> None:
+    """botocore reads microseconds: a finer time stamp would come back as another one, and filters would miss."""
+    clock = ScaledClock(60)
+    assert all((moment := clock.now()) == round(moment, 3) for _ in range(1000))
+
+
 def test_a_least_real_time_holds_at_any_speed() -> None:
     """What needs real time gets it, however fast the clock."""
     clock = ScaledClock(1e9)
