@@ -39,6 +39,7 @@ _DONE = {
 }
 PLAIN_PROGRESS_EVERY_S = 15.0
 SHOWN_DIFFERENCES = 6
+SHOWN_LOG_CHARACTERS = 100
 
 
 def write_json(document: object) -> None:
@@ -144,7 +145,7 @@ class _PlainProgress:
             say(_done_line(step))
             return
         now = time.monotonic()
-        state = (step.kind, step.name, step.status)
+        state = (step.kind, step.name, step.status + step.detail)
         if state != self._last or now - self._said_at >= PLAIN_PROGRESS_EVERY_S:
             self._last, self._said_at = state, now
             say(_waiting_line(step))
@@ -173,7 +174,8 @@ def _done_line(step: Step) -> str:
 
 def _waiting_line(step: Step) -> str:
     status = f": {step.status}" if step.status else ""
-    return f"  {_DOING[step.action]} {short_kind(step.kind)} {step.name}{status}  {step.elapsed_s:.0f} s"
+    said = f"  | {step.detail[:SHOWN_LOG_CHARACTERS]}" if step.detail else ""
+    return f"  {_DOING[step.action]} {short_kind(step.kind)} {step.name}{status}  {step.elapsed_s:.0f} s{said}"
 
 
 def json_of(value: Any) -> Any:  # noqa: ANN401 - dataclasses in, plain data out

@@ -62,7 +62,13 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something happened. `status` is the service's own word, `elapsed_s` counts from the object's start."""
+    """Something happened.
+
+    Attributes:
+        status: The service's own word.
+        elapsed_s: Seconds since the object's start.
+        detail: What a target adds for people while they wait: the container's last line.
+    """
 
     stage: Stage
     action: Action
@@ -70,6 +76,7 @@ class Step:
     name: str
     status: str = ""
     elapsed_s: float = 0.0
+    detail: str = ""
 
 
 @dataclass(slots=True)

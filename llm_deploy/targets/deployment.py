@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llm_deploy import catalog
 from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
-from llm_deploy.deploy.apply import Step
+from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.inventory import Managers
 from llm_deploy.deploy.plan import Plan, not_ours
 from llm_deploy.deploy.receipt import Receipt, Smoke, masked, what_was_done
@@ -28,6 +28,8 @@ from llm_deploy.targets.sagemaker.managers import hosting_managers
 SMOKE_PROMPT = "The capital of France is"
 SMOKE_TOKENS = 16
 SMOKE_PATIENCE_S = 120.0
+LOG_EVERY_S = 10.0
+"""How often a wait looks into the log: often enough to see a crash loop, rarely enough for the logs API."""
 
 
 class ResourceManager:
@@ -97,14 +99,31 @@ def plan_deployment(spec: DeploymentSpec, connection: Connection) -> Deployed:
 def apply_deployment(
     deployed: Deployed, connection: Connection, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = True
 ) -> Iterator[Step]:
-    """Carry out a plan. A failure comes with its cause and the containers' last lines, as far as they can be had."""
+    """Carry out a plan. Long waits show the containers' last line; a failure comes with its cause and last lines."""
+    component = deployed.resolved.component_name
+    groups = logs.log_groups(deployed.resolved.spec.name, [component] if component else [])
+    started_ms = int(time.time() * 1000)
+
+    def lines() -> list[str]:
+        return [line.text for line in logs.read(connection.session, groups, since_ms=started_ms)]
+
     try:
-        yield from service_for(connection).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
+        steps = service_for(connection).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
+        yield from _with_the_log(steps, lines)
     except (DeployError, QuotaError) as error:
-        component = deployed.resolved.component_name
-        groups = logs.log_groups(deployed.resolved.spec.name, [component] if component else [])
-        lines = [line.text for line in logs.read(connection.session, groups)]
-        raise explained(error, lines) from error
+        raise explained(error, lines()) from error
+
+
+def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iterator[Step]:
+    """The steps, and every so often in a wait what the containers said last: SageMaker tells it only at the end."""
+    looked_s, said = 0.0, ""
+    for step in steps:
+        if step.stage is not Stage.WAITING:
+            looked_s, said = 0.0, ""
+        elif step.elapsed_s - looked_s >= LOG_EVERY_S:
+            looked_s = step.elapsed_s
+            said = next(reversed(lines()), "")
+        yield replace(step, detail=said)
 
 
 def plan_removal(name: str, connection: Connection) -> Plan:

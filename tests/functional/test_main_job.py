@@ -236,6 +236,8 @@ def test_a_failed_deployment_shows_the_containers_words_and_the_next_run_repairs
     failed = local_cloud.run("deploy-endpoint", TWIN, "--yes", *broken, code=9)
     assert "did not pass the ping health check" in failed.err
     assert "the containers' last lines" in failed.err
+    waiting, _, _ = failed.err.partition("error:")
+    assert "| local cloud: the container ended with exit code" in waiting, "the log is shown while it still waits"
     assert "MAX_CONCURRENT_REQUESTS" in failed.err
     assert "Failed" in local_cloud.run("status", "twin").out
     repaired = local_cloud.run("deploy-endpoint", TWIN, "--yes", "--json").json
