@@ -34,10 +34,11 @@ _ENDPOINT_STATES = {
     "RollingBack": State.BUSY,
     "Deleting": State.DELETING,
     "Failed": State.FAILED,
-    "UpdateRollbackFailed": State.FAILED,
+    "UpdateRollbackFailed": State.READY,
     "OutOfService": State.FAILED,
 }
-"""`Failed`: only DeleteEndpoint works. Source: botocore's EndpointStatus and the developer guide on each."""
+"""`Failed`: only DeleteEndpoint works, so it is replaced. `UpdateRollbackFailed` still serves, a mix of two configs, so it
+is only ever updated again. Source: botocore's EndpointStatus and the developer guide on each."""
 
 _COMPONENT_STATES = {
     "InService": State.READY,
