@@ -18,7 +18,7 @@ def test_durations_are_divided_by_the_speed() -> None:
 
 
 def test_time_stamps_are_whole_milliseconds() -> None:
-    """botocore reads microseconds: a finer time stamp would come back as another one, and filters would miss."""
+    """Botocore reads microseconds: a finer time stamp would come back as another one, and filters would miss."""
     clock = ScaledClock(60)
     assert all((moment := clock.now()) == round(moment, 3) for _ in range(1000))
 
