@@ -37,7 +37,7 @@ _ENDPOINT_STATES = {
     "UpdateRollbackFailed": State.READY,
     "OutOfService": State.FAILED,
 }
-"""`Failed`: only DeleteEndpoint works, so it is replaced. `UpdateRollbackFailed` still serves, a mix of two configs, so it
+"""`Failed`: only DeleteEndpoint works, so it is replaced. `UpdateRollbackFailed` still serves, a mix of configs, so it
 is only ever updated again. Source: botocore's EndpointStatus and the developer guide on each."""
 
 _COMPONENT_STATES = {
