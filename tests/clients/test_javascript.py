@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("client-javascript"),
-    pytest.mark.skipif(shutil.which("node") is None, reason="needs node 20 or newer"),
+    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node 20 or newer, and npm"),
 ]
 
 
