@@ -119,32 +119,36 @@ class Session:
     token: str | None = field(default=None, repr=False)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
-        """The boto3 client of a service, with our time-outs and retries.
+    def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its client classes at run time
+        """The client of a service (what `boto3.client` gives), with our time-outs and retries.
 
         Raises:
             SpecError: The region or the profile does not exist.
         """
         if service not in self._clients:
             with aws_errors(f"open {service} in {self.region}"):
-                self._clients[service] = self._new_client(service)
+                self._clients[service] = self._our_client(service)
         return self._clients[service]
 
-    def boto(self) -> Any:  # noqa: ANN401 - boto3 ships no types
-        """A `boto3.Session` with these credentials, for code that brings its own configuration."""
-        if "boto" not in self._clients:
-            import boto3  # noqa: PLC0415 - 150 ms that a command without AWS calls need not pay
+    def new_client(self, service: str, config: Any) -> Any:  # noqa: ANN401 - botocore ships no types
+        """A client with the caller's own `botocore.config.Config`; not kept.
 
-            self._clients["boto"] = boto3.Session(
-                region_name=self.region,
-                profile_name=self.profile,
-                aws_access_key_id=self.access_key,
-                aws_secret_access_key=self.secret_key,
-                aws_session_token=self.token,
-            )
-        return self._clients["boto"]
+        botocore raises its own errors here: a region or a profile that does not exist.
+        """
+        return self._botocore().create_client(service, self.region, endpoint_url=self.endpoint_url, config=config)
 
-    def _new_client(self, service: str) -> Any:  # noqa: ANN401 - as `client`
+    def _botocore(self) -> Any:  # noqa: ANN401 - as above
+        """Made once, since it keeps what it has read; not boto3's, which loads transfers and resources nobody uses."""
+        if "botocore" not in self._clients:
+            import botocore.session  # noqa: PLC0415 - 100 ms that a command without AWS calls need not pay
+
+            session = botocore.session.Session(profile=self.profile)
+            if self.access_key is not None:
+                session.set_credentials(self.access_key, self.secret_key, self.token)
+            self._clients["botocore"] = session
+        return self._clients["botocore"]
+
+    def _our_client(self, service: str) -> Any:  # noqa: ANN401 - as `client`
         from botocore.config import Config  # noqa: PLC0415 - as above
 
         config = Config(
@@ -153,7 +157,7 @@ class Session:
             retries={"mode": "standard", "total_max_attempts": CONTROL_PLANE_ATTEMPTS},
             user_agent_extra="llm-deploy",
         )
-        return self.boto().client(service, config=config, endpoint_url=self.endpoint_url)
+        return self.new_client(service, config)
 
 
 @contextmanager

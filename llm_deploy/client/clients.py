@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from llm_deploy.aws import aws_errors
+from llm_deploy.aws import Session, aws_errors
 from llm_deploy.client.transport import CONNECT_TIMEOUT_S, POOL_SIZE, READ_TIMEOUT_S
 
 _LOOKUP_CONNECT_TIMEOUT_S = 2.0
@@ -57,6 +57,6 @@ def _new_client(session: Any, service: str, **options: Any) -> Any:  # noqa: ANN
 
         config = Config(user_agent_extra="llm-deploy", **options)
         with _MAKING:
-            if hasattr(session, "boto"):
-                return session.boto().client(service, config=config, endpoint_url=session.endpoint_url)
+            if isinstance(session, Session):
+                return session.new_client(service, config)
             return session.client(service, config=config)

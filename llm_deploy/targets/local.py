@@ -143,13 +143,16 @@ class LocalCloud:
             self._end(int(announced["pid"]))
         return True
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, status: LocalStatus | None = None) -> dict[str, str]:
         """Variables that point foreign AWS programs, and `llmdeploy` itself, at the running cloud.
+
+        Args:
+            status: What `status()` has just said; it is asked when not given.
 
         Raises:
             LocalCloudError: It is not running.
         """
-        status = self.status()
+        status = status or self.status()
         if status is None:
             raise LocalCloudError("the local cloud is not running", hint="Start it: llmdeploy local up")
         return {

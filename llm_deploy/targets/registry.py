@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.errors import SpecError
 from llm_deploy.settings import Settings, load_settings
-from llm_deploy.spec import Place
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+
+    from llm_deploy.spec import Place
 
 DEFAULT_TARGET = "sagemaker"
 
@@ -54,6 +55,8 @@ class Connection:
     @property
     def place(self) -> Place:
         """Partition, region and account."""
+        from llm_deploy.spec import Place  # noqa: PLC0415 - 50 ms that only commands with a spec need to pay
+
         return Place(partition=self.identity["Arn"].split(":")[1], region=self.region, account=self.account)
 
     def describe(self) -> str:
@@ -98,7 +101,7 @@ def _local(settings: Settings) -> Connection:
 
     cloud = LocalCloud()
     status = cloud.ensure_running()
-    environment = cloud.environment()
+    environment = cloud.environment(status)
     session = Session(
         region=status.region,
         endpoint_url=status.url,
