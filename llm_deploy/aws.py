@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from llm_deploy.errors import (
     SpecError,
     ThrottledError,
 )
+
+LOG = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
@@ -157,7 +160,15 @@ class Session:
             retries={"mode": "standard", "total_max_attempts": CONTROL_PLANE_ATTEMPTS},
             user_agent_extra="llm-deploy",
         )
-        return self.new_client(service, config)
+        client = self.new_client(service, config)
+        if LOG.isEnabledFor(logging.DEBUG):
+            client.meta.events.register("after-call.*.*", _log_call)
+        return client
+
+
+def _log_call(model: Any, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore ships no types
+    """One line a call: what was asked and the answer's status; never a document, which could hold a secret."""
+    LOG.debug("%s %s: HTTP %s", model.service_model.service_name, model.name, http_response.status_code)
 
 
 @contextmanager
