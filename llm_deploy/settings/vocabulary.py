@@ -105,10 +105,6 @@ class Settings(BaseSettings):
 
     LLMDEPLOY_TARGET: Annotated[str, Field(pattern=TARGET_PATTERN)] = "sagemaker"
     """Where to deploy to: sagemaker, or local (the local cloud). `--target` wins."""
-    LLMDEPLOY_HOME: Path | None = None
-    """Folder of the local cloud's state; the user's state folder by default."""
-    LLMDEPLOY_CACHE: Path | None = None
-    """Folder of fetched models; the user's cache folder by default."""
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _problems: tuple[str, ...] = PrivateAttr(default=())

@@ -116,8 +116,3 @@ def _revealed(secret: SecretStr | None) -> str | None:
 
 
 _TARGETS: Mapping[str, Callable[[Settings], Connection]] = {"sagemaker": _sagemaker, "local": _local}
-
-
-def target_names() -> tuple[str, ...]:
-    """Every target's name."""
-    return tuple(_TARGETS)

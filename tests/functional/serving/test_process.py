@@ -55,7 +55,7 @@ def test_sigterm_ends_it_within_the_drain_even_with_a_live_stream(model: Path, t
         started_s = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(10) == 0
-        assert time.monotonic() - started_s < 3
+        assert time.monotonic() - started_s < 6
         connection.close()
         assert not list(tmp_path.glob("llmd-*"))
 
@@ -66,7 +66,7 @@ def test_sigterm_ends_an_idle_server_at_once(model: Path, tmp_path: Path) -> Non
         started_s = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(10) == 0
-        assert time.monotonic() - started_s < 1.5
+        assert time.monotonic() - started_s < 4
 
 
 def test_no_server_outlives_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:

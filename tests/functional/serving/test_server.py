@@ -116,12 +116,12 @@ def open_request(server: Running, body: dict[str, Any]) -> socket.socket:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_away_frees_its_slot_at_once(server: Running, stream: bool) -> None:  # noqa: FBT001 - a parameter
-    """Streamed or not, llama.cpp itself reports the slot idle within 0.3 s."""
+    """Streamed or not, llama.cpp itself reports the slot idle at once: in a second at most, beside other tests."""
     connection = open_request(server, LONG | {"stream": stream})
     wait_for(lambda: server.busy_slots() == 1, 5)
     time.sleep(0.2)  # past the prompt, which is cancelled between batches only
     connection.close()
-    assert wait_for(lambda: server.busy_slots() == 0, ENDLESS_S) <= 0.3
+    assert wait_for(lambda: server.busy_slots() == 0, ENDLESS_S) <= 1.0
 
 
 def test_forty_at_once_are_all_answered(server: Running) -> None:
