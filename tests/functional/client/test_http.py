@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from llm_deploy import GenerationRequest, LLMInferenceHttpEndpoint
-from llm_deploy.client.patience import Patience, UnreachableError
+from llm_deploy.client.patience import Patience
 from llm_deploy.dialects.stream import collect
 from llm_deploy.errors import (
     CloudError,
@@ -23,6 +23,7 @@ from llm_deploy.errors import (
     OverloadedError,
     SpecError,
     StreamBrokenError,
+    UnreachableError,
 )
 from tests.fakes.runtime_server import Reply, RuntimeServer, invocation, serving
 

@@ -17,7 +17,7 @@ import pytest
 
 from llm_deploy import GenerationRequest, InferenceExecutor, LLMInferenceSagemakerEndpoint
 from llm_deploy.aws import Session
-from llm_deploy.client.patience import Patience, UnreachableError
+from llm_deploy.client.patience import Patience
 from llm_deploy.dialects.stream import collect
 from llm_deploy.errors import (
     AccessDeniedError,
@@ -32,6 +32,7 @@ from llm_deploy.errors import (
     OverloadedError,
     StreamBrokenError,
     ThrottledError,
+    UnreachableError,
 )
 from tests.fakes.runtime_server import (
     REGION,
