@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,9 +10,12 @@ from typing import Any
 
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
-from llm_deploy.errors import NotFoundError
-from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL, tag_map
+from llm_deploy.errors import AccessDeniedError, NotFoundError
+from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL
 from llm_deploy.targets.sagemaker.hosting import EndpointConfigManager, EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.tags import tags_of
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +135,13 @@ def _listed(
 
 
 def _tags(session: Session, arn: str) -> dict[str, str]:
+    """An object's tags; none where it is gone or its tags may not be read.
+
+    The deploy identity of `create-roles` reads the tags of what has its prefix and is refused for all else in the
+    account, so a refusal says that the object is not one of its own.
+    """
     try:
-        with aws_errors(f"read the tags of {arn}"):
-            return tag_map(session.client("sagemaker").list_tags(ResourceArn=arn)["Tags"])
-    except NotFoundError:
-        # Deleted between the list and this question.
+        return tags_of(session, arn)
+    except (AccessDeniedError, NotFoundError) as error:
+        LOG.debug("%s is taken for somebody else's: %s", arn, error)
         return {}
