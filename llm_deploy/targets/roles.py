@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_deploy.deploy.apply import Step
 from llm_deploy.deploy.inventory import Managers
-from llm_deploy.deploy.plan import Action, Plan
+from llm_deploy.deploy.plan import Action, Change, Plan
 from llm_deploy.deploy.service import DeploymentService
 from llm_deploy.errors import ConflictError, SpecError
-from llm_deploy.resource import ACCESS_KEY, Resource
+from llm_deploy.resource import ACCESS_KEY, MANAGED_POLICY, ROLE
 from llm_deploy.targets.registry import Connection
-from llm_deploy.targets.sagemaker import iam
+from llm_deploy.targets.sagemaker import iam, wishes
 from llm_deploy.targets.sagemaker.managers import identity_managers
+
+if TYPE_CHECKING:
+    from llm_deploy.settings import Settings
+    from llm_deploy.spec import DeploymentSpec
 
 USER_FILE = "sagemaker_user_credentials.json"
 ROLE_FILE = "sagemaker_execution_role.json"
 ENV_FILE = ".env"
+ENV_KEY = "AWS_ACCESS_KEY"
 
 
 def kept_role_arn(folder: Path = Path()) -> str | None:
@@ -30,17 +35,39 @@ def kept_role_arn(folder: Path = Path()) -> str | None:
     return arn if isinstance(arn, str) and arn.startswith("arn:") else None
 
 
-def wish_for(connection: Connection, *, prefix: str | None, model_bucket: str | None, user: bool) -> iam.RolesWish:
-    """What roles are wanted. Raises SpecError for a prefix or an S3 prefix that is none."""
-    chosen = prefix or connection.settings.SAGEMAKER_ENDPOINT_INFERENCE
-    if not chosen.replace("-", "").isalnum() or not chosen.isascii() or len(chosen) > 30:  # noqa: PLR2004 - IAM's 64, less our suffixes
-        raise SpecError(f"--prefix {chosen}: expected 1 to 30 letters, digits and hyphens.")
-    if model_bucket is None:
-        return iam.RolesWish(connection.place, chosen, user=user)
-    bucket, _, folder = model_bucket.removeprefix("s3://").partition("/")
-    if not model_bucket.startswith("s3://") or not bucket or not folder.strip("/"):
-        raise SpecError(f"--model-bucket {model_bucket}: expected s3://bucket/prefix/.")
-    return iam.RolesWish(connection.place, chosen, model_bucket=bucket, model_prefix=folder.strip("/"), user=user)
+def administrator(settings: Settings, *, profile: str | None, use_env_keys: bool) -> Settings:
+    """The settings to make or remove identities with: AWS_ACCESS_KEY is not used unless that is asked for.
+
+    After `create-roles --write-env` it is the deploy identity's, which has no right to do either.
+
+    Raises:
+        SpecError: Both a profile and the keys are asked for.
+    """
+    if profile is not None and use_env_keys:
+        raise SpecError("--profile and --use-env-keys are two answers to one question; give one.")
+    changed: dict[str, Any] = {} if profile is None else {"AWS_PROFILE": profile}
+    if not use_env_keys:
+        changed |= {"AWS_ACCESS_KEY": None, "AWS_SECRET_KEY": None}
+    return settings.model_copy(update=changed)
+
+
+def wish_for(
+    connection: Connection, *, prefix: str | None, spec: DeploymentSpec | None, model_bucket: str | None, user: bool
+) -> iam.RolesWish:
+    """What roles are wanted; flags win over the spec. Raises SpecError before the cloud is asked anything."""
+    chosen = wishes.prefix_for(prefix, spec, connection.settings.SAGEMAKER_ENDPOINT_INFERENCE)
+    bucket, folder = wishes.weights_for(model_bucket, spec)
+    key = wishes.key_for(spec)
+    return iam.RolesWish(
+        connection.place,
+        chosen,
+        model_bucket=bucket,
+        model_prefix=folder,
+        kms_key=key,
+        subnet_ids=spec.network.subnets if spec else (),
+        security_group_ids=spec.network.security_group_ids if spec else (),
+        user=user,
+    )
 
 
 @dataclass(frozen=True)
@@ -65,17 +92,21 @@ class Roles:
 
     def plan(self) -> Plan:
         """What has to be made. Raises ConflictError when there is a key whose secret is not in our file."""
-        plan = self._service().plan(self.wish.deployment, self._resources())
-        for change in plan.changes:
-            if change.kind == ACCESS_KEY and change.action is Action.KEEP and change.found and not self.new_key:
-                self._check_key(change.found.attributes["AccessKeyIds"])
-        return plan
+        plan = self._service().plan(self.wish.deployment, iam.resources(self.wish))
+        return replace(plan, changes=tuple(self._with_its_secret(change) for change in plan.changes))
+
+    def policies(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every policy document that `plan` is about, with a title for people."""
+        for resource in iam.resources(self.wish):
+            if resource.kind == ROLE:
+                yield f"who may assume {resource.name}", resource.properties["AssumeRolePolicyDocument"]
+                for policy in resource.properties["Policies"]:
+                    yield f"what {resource.name} may do", policy["PolicyDocument"]
+            elif resource.kind == MANAGED_POLICY:
+                yield f"what {resource.name} may do", resource.properties["PolicyDocument"]
 
     def apply(self, plan: Plan, *, timeout_s: float) -> Iterator[Step]:
         """Make it."""
-        if self.new_key:
-            self._forget_key()
-            plan = self._service().plan(self.wish.deployment, self._resources())
         yield from self._service().apply(plan, timeout_s=timeout_s)
 
     def plan_deletion(self) -> Plan:
@@ -111,8 +142,20 @@ class Roles:
     def _service(self) -> DeploymentService:
         return DeploymentService(self)
 
-    def _resources(self) -> tuple[Resource, ...]:
-        return iam.resources(self.wish)
+    def _with_its_secret(self, change: Change) -> Change:
+        """The change as it is, unless it keeps a key: its secret must be in our file, or it is replaced on request."""
+        if change.kind != ACCESS_KEY or change.action is not Action.KEEP or change.found is None:
+            return change
+        key_ids = change.found.attributes["AccessKeyIds"]
+        if self.new_key:
+            return replace(change, action=Action.REPLACE, note=self._note_on(key_ids))
+        self._check_key(key_ids)
+        return change
+
+    def _note_on(self, key_ids: list[str]) -> str:
+        env = self.folder / ENV_FILE
+        stale = f"; {env} has it, --write-env renews it there" if _variables(env).get(ENV_KEY) in key_ids else ""
+        return f"{', '.join(key_ids)} stops working at once{stale}"
 
     def _keep_key(self, key_id: str, secret: str) -> None:
         name = iam.deployer_name(self.wish.deployment)
@@ -131,12 +174,6 @@ class Roles:
                 hint="Run this in the folder that has the file, or add --new-key: the old key stops working at once.",
             )
 
-    def _forget_key(self) -> None:
-        manager = self.managers[ACCESS_KEY]
-        found = manager.find(iam.deployer_name(self.wish.deployment))
-        if found is not None and found.owned_by == self.wish.deployment:
-            manager.delete(found)
-
     def _read(self, name: str) -> dict[str, Any]:
         return _document(self.folder / name)
 
@@ -154,10 +191,10 @@ class Roles:
     def _write_env(self, key: dict[str, Any] | None) -> Path:
         from dotenv import set_key  # noqa: PLC0415 - only this option needs it
 
-        path = self.folder / ENV_FILE
+        path = _target(self.folder / ENV_FILE)
         values = {"AWS_ARN_ROLE": self.role_arn, "AWS_REGION": self.connection.region}
         if key is not None:
-            values |= {"AWS_ACCESS_KEY": key["AccessKeyId"], "AWS_SECRET_KEY": key["SecretAccessKey"]}
+            values |= {ENV_KEY: key["AccessKeyId"], "AWS_SECRET_KEY": key["SecretAccessKey"]}
         path.touch(0o600)
         path.chmod(0o600)
         for name, value in values.items():
@@ -167,18 +204,29 @@ class Roles:
 
     def _clear_env(self) -> None:
         """Take role and keys out of `.env` where they are the ones that are gone."""
-        from dotenv import dotenv_values, unset_key  # noqa: PLC0415 - as above
+        from dotenv import unset_key  # noqa: PLC0415 - as above
 
-        path, key = self.folder / ENV_FILE, self._kept_key() or {}
+        path, key = _target(self.folder / ENV_FILE), self._kept_key() or {}
         if not path.is_file():
             return
-        held = dotenv_values(path, interpolate=False)
-        gone = {"AWS_ARN_ROLE": self.role_arn, "AWS_ACCESS_KEY": key.get("AccessKeyId")}
+        held = _variables(path)
+        gone = {"AWS_ARN_ROLE": self.role_arn, ENV_KEY: key.get("AccessKeyId")}
         gone["AWS_SECRET_KEY"] = key.get("SecretAccessKey")
         for name, value in gone.items():
             if value is not None and held.get(name) == value:
                 unset_key(path, name, quote_mode="never")
         path.chmod(0o600)
+
+
+def _target(path: Path) -> Path:
+    """What a symbolic link leads to: python-dotenv would put a file in the link's place."""
+    return path.resolve()
+
+
+def _variables(path: Path) -> dict[str, str | None]:
+    from dotenv import dotenv_values  # noqa: PLC0415 - as above
+
+    return dotenv_values(path, interpolate=False) if path.is_file() else {}
 
 
 def _document(path: Path) -> dict[str, Any]:

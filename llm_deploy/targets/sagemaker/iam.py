@@ -7,7 +7,7 @@ need (a model bucket, a VPC, a key) is left out, so no permission is granted for
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources as files
 from string import Template
@@ -33,7 +33,8 @@ class RolesWish:
     Attributes:
         prefix: What names of endpoints, models, configs and components begin with; nothing else may be touched.
         model_bucket, model_prefix: Where own weights lie, when they do.
-        kms_key_id, subnet_id, security_group_id: Only when deployments use a key or a VPC.
+        kms_key: A key's id or ARN, when deployments use one. No alias: IAM does not grant by alias.
+        subnet_ids, security_group_ids: Those of the VPC, when deployments use one.
         user: Whether an IAM user with one access key is made for the deploy identity.
     """
 
@@ -41,9 +42,9 @@ class RolesWish:
     prefix: str
     model_bucket: str | None = None
     model_prefix: str = "models"
-    kms_key_id: str | None = None
-    subnet_id: str | None = None
-    security_group_id: str | None = None
+    kms_key: str | None = None
+    subnet_ids: tuple[str, ...] = ()
+    security_group_ids: tuple[str, ...] = ()
     user: bool = True
 
     @property
@@ -73,8 +74,8 @@ def resources(wish: RolesWish) -> tuple[Resource, ...]:
 def execution_statements(wish: RolesWish) -> list[Document]:
     """What a container may do: read its weights, pull its image, write its log and its metrics."""
     documents = ["execution-base"]
-    documents += ["execution-kms"] if wish.kms_key_id else []
-    documents += ["execution-vpc"] if wish.subnet_id else []
+    documents += ["execution-kms"] if wish.kms_key else []
+    documents += ["execution-vpc"] if wish.subnet_ids and wish.security_group_ids else []
     found = [statement for name in documents for statement in _statements(name, wish)]
     for statement in found:
         if statement["Sid"] == "EcrPull":
@@ -121,7 +122,8 @@ def _deployer_policy(wish: RolesWish) -> Resource:
             "PolicyDocument": _policy(deployer_statements(wish)),
         },
         tags={TAG_DEPLOYMENT: wish.deployment},
-        purpose=f"deploy, watch and delete what is named {wish.prefix}*; no IAM write",
+        purpose=f"deploy, watch and delete what is named {wish.prefix}*; of IAM, pass that role to SageMaker "
+        "and make autoscaling's service-linked role",
     )
 
 
@@ -167,19 +169,31 @@ def _template(name: str, wish: RolesWish) -> Document:
     return filled
 
 
-def _filled(value: Any, placeholders: Mapping[str, str]) -> Any:  # noqa: ANN401 - a document's values are of any JSON type
-    """Placeholders replaced inside strings of the parsed document, so that no value can change its structure."""
+def _filled(value: Any, placeholders: Mapping[str, Sequence[str]]) -> Any:  # noqa: ANN401 - a document's values are of any JSON type
+    """Placeholders replaced inside strings of the parsed document, so that no value can change its structure.
+
+    A string of a list whose placeholder has several values becomes as many strings.
+    """
     if isinstance(value, str):
-        return Template(value).substitute(placeholders)
+        return Template(value).substitute({name: values[0] for name, values in placeholders.items() if values})
     if isinstance(value, list):
-        return [_filled(item, placeholders) for item in value]
+        return [_filled(item, choice) for item in value for choice in _choices(item, placeholders)]
     if isinstance(value, dict):
         return {key: _filled(item, placeholders) for key, item in value.items()}
     return value
 
 
-def _placeholders(wish: RolesWish) -> dict[str, str]:
-    return {
+def _choices(item: object, placeholders: Mapping[str, Sequence[str]]) -> Iterable[Mapping[str, Sequence[str]]]:
+    """The placeholders once for each value of the one with several that stands in the string."""
+    named = Template(item).get_identifiers() if isinstance(item, str) else []
+    several = next((name for name in named if len(placeholders[name]) > 1), None)
+    if several is None:
+        return [placeholders]
+    return [{**placeholders, several: [value]} for value in placeholders[several]]
+
+
+def _placeholders(wish: RolesWish) -> dict[str, Sequence[str]]:
+    single = {
         "Partition": wish.place.partition,
         "Region": wish.place.region,
         "Account": wish.place.account,
@@ -189,10 +203,15 @@ def _placeholders(wish: RolesWish) -> dict[str, str]:
         "ModelPrefix": wish.model_prefix,
         "DlcAccount": "",
         "DlcRepository": "",
-        "KeyId": wish.kms_key_id or "",
-        "SubnetId": wish.subnet_id or "",
-        "SecurityGroupId": wish.security_group_id or "",
+        "KeyArn": _key_arn(wish),
     }
+    several = {"SubnetId": wish.subnet_ids, "SecurityGroupId": wish.security_group_ids}
+    return {**{name: [value] for name, value in single.items()}, **several}
+
+
+def _key_arn(wish: RolesWish) -> str:
+    key, place = wish.kms_key or "", wish.place
+    return key if key.startswith("arn:") else f"arn:{place.partition}:kms:{place.region}:{place.account}:key/{key}"
 
 
 def _repositories(place: Place) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -279,12 +280,13 @@ class AccessKeyManager(IdentityManager):
         """A key has nothing that changes."""
 
     def delete(self, found: Found) -> None:
-        """Remove every key of the user."""
+        """Remove every key of the user; the absent is no error."""
         self._delete(found.name, found.attributes["AccessKeyIds"])
 
     def _delete(self, name: str, key_ids: Sequence[str]) -> None:
         for key_id in key_ids:
-            self._call("delete_access_key", name, UserName=name, AccessKeyId=key_id)
+            with suppress(NotFoundError):
+                self._call("delete_access_key", name, UserName=name, AccessKeyId=key_id)
 
 
 def _json(document: Document) -> str:

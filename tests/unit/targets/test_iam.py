@@ -76,9 +76,48 @@ def test_statements_for_features_that_are_not_used_are_left_out() -> None:
     """No bucket, no S3 permission; no VPC, no EC2; no key, no KMS."""
     actions = {action.split(":")[0] for action, _ in pairs(iam.execution_statements(WISH))}
     assert actions == {"ecr", "logs", "cloudwatch"}
-    with_all = iam.RolesWish(PLACE, "twin", model_bucket="b", kms_key_id="k", subnet_id="s", security_group_id="g")
+    with_all = iam.RolesWish(PLACE, "twin", model_bucket="b", kms_key="k", subnet_ids=("s",), security_group_ids=("g",))
     more = {action.split(":")[0] for action, _ in pairs(iam.execution_statements(with_all))}
     assert more == {"ecr", "logs", "cloudwatch", "s3", "ec2", "kms"}
+
+
+def test_a_vpc_is_named_whole_and_nothing_beyond_it() -> None:
+    """Interfaces are made in every subnet and group of the deployment, and in no other."""
+    wish = iam.RolesWish(PLACE, "twin", subnet_ids=("subnet-1", "subnet-2"), security_group_ids=("sg-1", "sg-2"))
+    made_in = [on for action, on in pairs(iam.execution_statements(wish)) if action == "ec2:CreateNetworkInterface"]
+    place = "arn:aws:ec2:eu-central-1:123456789012:"
+    assert made_in == [
+        f"{place}{what}"
+        for what in (
+            "network-interface/*",
+            "subnet/subnet-1",
+            "subnet/subnet-2",
+            "security-group/sg-1",
+            "security-group/sg-2",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "arn"),
+    [
+        ("1234-ab", "arn:aws:kms:eu-central-1:123456789012:key/1234-ab"),
+        ("arn:aws:kms:eu-central-1:999999999999:key/1", "arn:aws:kms:eu-central-1:999999999999:key/1"),
+    ],
+)
+def test_a_key_is_named_by_its_arn(key: str, arn: str) -> None:
+    """An id is a key of this account and region; an ARN may be of another account."""
+    found = {on for action, on in pairs(iam.execution_statements(iam.RolesWish(PLACE, "twin", kms_key=key)))
+             if action.startswith("kms:")}  # fmt: skip
+    assert found == {arn}
+
+
+def test_the_plan_says_what_the_deployer_may_do_in_iam() -> None:
+    """It writes two things of IAM, and whoever reads the plan is told of both."""
+    policy = next(resource for resource in iam.resources(WISH) if resource.kind == MANAGED_POLICY)
+    assert "pass that role" in policy.purpose
+    assert "service-linked role" in policy.purpose
+    assert "no IAM" not in policy.purpose
 
 
 def test_no_placeholder_is_left_and_no_value_changes_a_documents_structure() -> None:

@@ -1,0 +1,77 @@
+"""What roles are for: flags win over the spec, and what the identity could not do afterwards is refused before."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm_deploy.errors import SpecError
+from llm_deploy.spec import DeploymentSpec
+from llm_deploy.targets.sagemaker import wishes
+
+
+def spec(**fields: object) -> DeploymentSpec:
+    """A small spec with other fields."""
+    return DeploymentSpec.model_validate({"name": "shop-bot", "model": "org/m", **fields})
+
+
+def test_the_flag_wins_over_the_spec_and_the_spec_over_the_default() -> None:
+    """A prefix of its name serves a spec as well as the whole name."""
+    assert wishes.prefix_for(None, None, "twin") == "twin"
+    assert wishes.prefix_for(None, spec(), "twin") == "shop-bot"
+    assert wishes.prefix_for("shop", spec(), "twin") == "shop"
+
+
+@pytest.mark.parametrize("prefix", ["-a", "a-", "-", "a_b", "a b", "ä", "x" * 31, "a\n"])
+def test_what_no_name_begins_with_is_refused(prefix: str) -> None:
+    """AWS's names begin with a letter or digit, and `llmdeploy-PREFIX-deployer` must fit into IAM's 64 characters."""
+    with pytest.raises(SpecError, match="1 to 30 letters"):
+        wishes.prefix_for(prefix, None, "twin")
+
+
+@pytest.mark.parametrize("prefix", ["a", "7", "a-b", "x" * 30])
+def test_what_a_name_may_begin_with_is_taken(prefix: str) -> None:
+    """One letter is enough."""
+    assert wishes.prefix_for(prefix, None, "twin") == prefix
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fields", "strange"),
+    [
+        ("other", {}, "shop-bot"),
+        (None, {"endpoint_config_name": "config"}, "config"),
+        (None, {"inference_component_name": "copy"}, "copy"),
+    ],
+)
+def test_a_spec_that_the_identity_could_not_deploy_is_refused(
+    prefix: str | None, fields: dict[str, str], strange: str
+) -> None:
+    """Its policy covers names with the prefix only, of configs and components too."""
+    with pytest.raises(SpecError, match=f"'{strange}' does not begin with"):
+        wishes.prefix_for(prefix, spec(**fields), "twin")
+
+
+def test_weights_are_the_flags_or_the_specs() -> None:
+    """A model on the Hub needs no bucket."""
+    own = spec(model="s3://models/llm/twin/")
+    assert wishes.weights_for(None, None) == (None, "")
+    assert wishes.weights_for(None, spec()) == (None, "")
+    assert wishes.weights_for(None, own) == ("models", "llm/twin")
+    assert wishes.weights_for("s3://other/llm", own) == ("other", "llm")
+
+
+@pytest.mark.parametrize("uri", ["s3://models", "s3://models/", "models/llm", "s3:///llm", "https://models/llm"])
+def test_a_whole_bucket_is_not_granted(uri: str) -> None:
+    """Nor what is no S3 prefix at all."""
+    with pytest.raises(SpecError, match="expected s3://bucket/prefix/"):
+        wishes.weights_for(uri, None)
+    with pytest.raises(SpecError, match="model s3://models/: expected"):
+        wishes.weights_for(None, spec(model="s3://models/"))
+
+
+def test_a_key_is_the_specs_and_no_alias() -> None:
+    """IAM does not resolve aliases in a policy's resources."""
+    assert wishes.key_for(None) is None
+    assert wishes.key_for(spec(kms_key_id="1234-ab")) == "1234-ab"
+    for alias in ("alias/mine", "arn:aws:kms:eu-central-1:123456789012:alias/mine"):
+        with pytest.raises(SpecError, match="alias"):
+            wishes.key_for(spec(kms_key_id=alias))
