@@ -11,6 +11,7 @@ from typing import Any
 
 from llm_deploy.errors import (
     AccessDeniedError,
+    BusyError,
     CloudError,
     ConflictError,
     CredentialsError,
@@ -59,8 +60,8 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
 _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Could not find "), NotFoundError),
     (re.compile(r"^Cannot create already existing "), ConflictError),
-    (re.compile(r"^Cannot update in-progress "), ConflictError),
-    (re.compile(r"while it is in state "), ConflictError),
+    (re.compile(r"^Cannot update in-progress "), BusyError),
+    (re.compile(r"while it is in state "), BusyError),
     (re.compile(r"service limit '"), QuotaError),
     (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
 )

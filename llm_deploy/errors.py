@@ -63,6 +63,13 @@ class ConflictError(LlmDeployError):
     http_status = 409
 
 
+class BusyError(ConflictError):
+    """The object is being changed right now, by the cloud itself or by somebody else."""
+
+    exit_code = 17
+    retryable = True
+
+
 class QuotaError(LlmDeployError):
     """An account limit, or the cloud's capacity, does not allow it."""
 

@@ -31,6 +31,13 @@ TAG_DEPLOYMENT = "llmdeploy:deployment"
 TAG_ENDPOINT_TYPE = "llmdeploy:endpoint-type"
 TAG_DIALECT = "llmdeploy:dialect"
 TAG_MODEL = "llmdeploy:model"
+TAG_CONTENT = "llmdeploy:content"
+"""Hash of a mutable object's document, so that a property which a spec drops is noticed: what AWS describes may hold
+defaults and cannot tell."""
+TAG_NETWORK = "llmdeploy:network"
+"""Hash of the VPC settings, or `none`."""
+TAG_MACHINE = "llmdeploy:machine"
+"""The machine behind a scalable variant."""
 TAG_SAMPLING = "llmdeploy:sampling"
 """Default sampling parameters for the deployment's clients: `temperature=0.01 top_p=0.9 max_new_tokens=150`."""
 
@@ -56,6 +63,9 @@ class Resource:
         depends_on: Logical ids that must be ready first.
         purpose: One line for the plan: what this object is for.
         write_only: Dotted paths that are sent but never compared: AWS does not return them, or autoscaling owns them.
+        create_only: Dotted paths (tags are `Tags.<key>`) that cannot change in place; a difference there is refused.
+        replace_on: Tags whose change means that the object is removed before, and made again after, what it hangs on
+            changes: AWS refuses to change the machine of a variant that may scale.
     """
 
     id: str
@@ -66,6 +76,8 @@ class Resource:
     depends_on: tuple[str, ...] = ()
     purpose: str = ""
     write_only: frozenset[str] = frozenset()
+    create_only: frozenset[str] = frozenset()
+    replace_on: frozenset[str] = frozenset()
 
     @property
     def immutable(self) -> bool:

@@ -29,6 +29,9 @@ def deploy_endpoint(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Override a field: --set instance.type=ml.g6.xlarge"),
     ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="URI", help="Container image in place of the catalogue's.")
+    ] = None,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
@@ -49,7 +52,8 @@ def deploy_endpoint(
     from llm_deploy.targets import deployment
     from llm_deploy.targets.registry import connect
 
-    settings, loaded = _load(config, assignments or [], endpoint_type)
+    chosen = [*(assignments or []), *([f"image={image}"] if image else [])]
+    settings, loaded = _load(config, chosen, endpoint_type)
     connection = connect(target, settings=settings)
     screen.say(connection.describe())
     deployed = deployment.plan_deployment(loaded.spec, connection)
@@ -67,7 +71,8 @@ def deploy_endpoint(
     if not deployed.plan.empty:
         screen.agree(f"Deploy to account {connection.account}, {connection.region}?", yes=yes)
         steps = screen.follow(deployment.apply_deployment(deployed, connection, timeout_s=timeout_s, wait=not no_wait))
-    answer = None if no_wait or deployed.plan.empty else deployment.smoke(deployed, connection)
+    # Also when nothing had to be done: a run that was cut off may have left an endpoint that nobody has asked yet.
+    answer = None if no_wait else deployment.smoke(deployed, connection)
     receipt = deployment.receipt(deployed, connection, steps, time.monotonic() - started_s, answer)
     if as_json:
         screen.write_json(receipt.document())
@@ -88,17 +93,4 @@ def _load(config: Path | None, assignments: list[str], endpoint_type: str | None
     from llm_deploy.settings import load_settings
 
     settings = load_settings()
-    return settings, load_spec(config, settings=settings, overrides=pairs(assignments), endpoint_type=endpoint_type)
-
-
-def pairs(assignments: list[str]) -> dict[str, str]:
-    """`["a.b=c"]` → `{"a.b": "c"}`. Raises SpecError for one without a field or an equals sign."""
-    from llm_deploy.errors import SpecError
-
-    found = {}
-    for assignment in assignments:
-        field, separator, value = assignment.partition("=")
-        if not separator or not field:
-            raise SpecError(f"--set {assignment}: expected FIELD=VALUE, for example --set instance.type=ml.g6.xlarge")
-        found[field.strip()] = value
-    return found
+    return settings, load_spec(config, settings=settings, overrides=options.pairs(assignments), endpoint_type=endpoint_type)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
 from llm_deploy.deploy.inventory import Found, KindManager, Managers, State
 from llm_deploy.deploy.plan import Action, Change, Plan, compare, decide, short_kind
-from llm_deploy.errors import DeployError, NotYetError, WaitTimeoutError
+from llm_deploy.errors import BusyError, DeployError, NotYetError, WaitTimeoutError
 from llm_deploy.resource import Ref, Resource
 
 POLL_EVERY_S = 0.25
@@ -26,6 +27,9 @@ NOT_YET_S = 60.0
 NOT_YET_DELAY_S = 5.0
 """How long, and how often, what the cloud refuses for now is tried again. IAM takes 10 to 30 seconds, rarely a minute.
 Source: aws-cli#7700, terraform-provider-aws#6566."""
+
+NOT_VISIBLE_S = 60.0
+"""How long a new object may stay invisible before it counts as gone."""
 
 
 class Clock(Protocol):
@@ -149,7 +153,7 @@ class Applier:
                     manager.create(resource)
             except NotYetError:
                 elapsed_s = self.clock.now_s() - started_s
-                if elapsed_s >= NOT_YET_S:
+                if elapsed_s >= NOT_YET_S or self.clock.now_s() >= self.deadline_s:
                     raise
                 yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", elapsed_s)
                 self.clock.sleep(NOT_YET_DELAY_S)
@@ -159,14 +163,18 @@ class Applier:
     def _until_ready(
         self, manager: KindManager, change: Change, started_s: float
     ) -> Generator[Step, None, Found | None]:
+        seen = False
         while True:
             found = manager.find(change.name)
             if found is not None and found.state is State.READY:
                 return found
             if found is not None and found.state in {State.FAILED, State.DELETING}:
                 raise failed(found)
+            if found is None and (seen or self.clock.now_s() - started_s > NOT_VISIBLE_S):
+                raise _vanished(change)
             if not self.wait:
                 return None
+            seen = seen or found is not None
             yield self._waiting(change, found, started_s)
 
     def _remove(self, change: Change) -> Iterator[Step]:
@@ -177,10 +185,12 @@ class Applier:
         asked = False
         while found is not None:
             if not asked and found.state not in {State.BUSY, State.DELETING}:
-                manager.delete(found)
-                asked = True
-                found = manager.find(change.name)
-                continue
+                # Something else (scaling, AWS's own upkeep) may have begun between our look and our call.
+                with suppress(BusyError):
+                    manager.delete(found)
+                    asked = True
+                    found = manager.find(change.name)
+                    continue
             yield self._waiting(replace(change, action=Action.DELETE), found, started_s)
             found = manager.find(change.name)
         yield Step(Stage.DONE, Action.DELETE, change.kind, change.name, "gone", self.clock.now_s() - started_s)
@@ -233,6 +243,13 @@ def failed(found: Found) -> DeployError:
         f"{short_kind(found.kind)} '{found.name}' is {found.status}: {found.reason or 'the cloud gives no reason'}",
         hint=f"`llmdeploy logs {plan_name(found)}` shows what the containers said. "
         "Running the same command again replaces what failed; `llmdeploy delete-endpoint` removes it.",
+    )
+
+
+def _vanished(change: Change) -> DeployError:
+    return DeployError(
+        f"{short_kind(change.kind)} '{change.name}' is gone: somebody removed it while it was waited for.",
+        hint="If that was meant, `llmdeploy delete-endpoint` removes the rest; otherwise deploy again.",
     )
 
 

@@ -10,10 +10,22 @@ from typing import Any
 
 from llm_deploy.deploy.inventory import Found, Inventory, State
 from llm_deploy.errors import ConflictError
-from llm_deploy.resource import ENDPOINT, IMMUTABLE_KINDS, TAG_ENDPOINT_TYPE, Ref, Resource, in_dependency_order
+from llm_deploy.resource import (
+    ENDPOINT,
+    ENDPOINT_CONFIG,
+    IMMUTABLE_KINDS,
+    INFERENCE_COMPONENT,
+    MODEL,
+    SCALABLE_TARGET,
+    SCALING_POLICY,
+    Ref,
+    Resource,
+    in_dependency_order,
+    owner,
+)
 
-KEPT_GENERATIONS = 2
-"""How many generations of an immutable object stay: the one in use and the one to go back to."""
+_SCALING_KINDS = frozenset({SCALABLE_TARGET, SCALING_POLICY})
+"""Removed before what they scale changes, since AWS refuses the change otherwise."""
 
 
 class Action(Enum):
@@ -88,7 +100,8 @@ def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
     for resource in ordered:
         change = decide(resource, inventory.get(resource), inventory.deployment)
         changes[resource.id] = _with_what_it_stands_on(change, resource, changes)
-    return Plan(inventory.deployment, (*changes.values(), *_removals(ordered, inventory)))
+    first, last = _removals(ordered, inventory)
+    return Plan(inventory.deployment, (*first, *changes.values(), *last))
 
 
 def plan_deletion(inventory: Inventory, order: Sequence[str]) -> Plan:
@@ -108,7 +121,10 @@ def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
         note = f"{found.status}: {found.reason}" if found.reason else found.status
         return Change(Action.REPLACE, resource.kind, resource.name, resource, found, note=note)
     differences = () if resource.immutable else compare(resource, found)
-    _refuse_what_cannot_change(resource, found)
+    _refuse_what_cannot_change(resource, differences)
+    if any(difference.path.removeprefix("Tags.") in resource.replace_on for difference in differences):
+        note = "removed first and made again after: AWS changes no machine of a variant that may scale"
+        return Change(Action.REPLACE, resource.kind, resource.name, resource, found, differences, note)
     action = Action.UPDATE if differences else Action.KEEP
     note = f"{found.status}, waited for" if found.state is State.BUSY else ""
     return Change(action, resource.kind, resource.name, resource, found, differences, note)
@@ -139,42 +155,75 @@ def short_kind(kind: str) -> str:
 
 
 def _with_what_it_stands_on(change: Change, resource: Resource, others: Mapping[str, Change]) -> Change:
-    replaced = [needed for needed in resource.depends_on if others[needed].action is Action.REPLACE]
-    if not replaced or change.found is None:
+    """What hangs on an object that is made anew is made anew as well: its old self hangs on nothing."""
+    if change.found is None or change.action is Action.REPLACE:
         return change
-    return replace(change, action=Action.REPLACE, note=f"its {short_kind(others[replaced[0]].kind)} is replaced")
+    for needed in (others[name] for name in resource.depends_on):
+        if needed.kind not in IMMUTABLE_KINDS and needed.action in {Action.CREATE, Action.REPLACE}:
+            return replace(change, action=Action.REPLACE, note=f"its {short_kind(needed.kind)} is made anew")
+    return change
 
 
-def _refuse_what_cannot_change(resource: Resource, found: Found) -> None:
-    if resource.kind != ENDPOINT:
-        return
-    wanted_type = resource.tags.get(TAG_ENDPOINT_TYPE)
-    found_type = found.tags.get(TAG_ENDPOINT_TYPE)
-    if wanted_type and found_type and wanted_type != found_type:
-        raise ConflictError(
-            f"endpoint '{resource.name}' is {found_type}; AWS cannot turn it into {wanted_type} in place.",
-            hint=f"Deploy under another name and move the callers, or `llmdeploy delete-endpoint {resource.name}` "
-            "and deploy again (no answers in between).",
-        )
+def _refuse_what_cannot_change(resource: Resource, differences: Iterable[Difference]) -> None:
+    for difference in differences:
+        if difference.path in resource.create_only and difference.found is not None:
+            what = difference.path.removeprefix("Tags.llmdeploy:")
+            raise ConflictError(
+                f"{short_kind(resource.kind)} '{resource.name}' has {what} '{difference.found}'; AWS cannot change it "
+                f"to '{difference.wanted}' in place.",
+                hint="Deploy under another name and move the callers, or `llmdeploy delete-endpoint` and deploy again "
+                "(no answers in between).",
+            )
 
 
-def _removals(wanted: Sequence[Resource], inventory: Inventory) -> Iterable[Change]:
+def _removals(wanted: Sequence[Resource], inventory: Inventory) -> tuple[list[Change], list[Change]]:
+    """What our tags claim and nobody wants any more: scaling rules to remove before everything else, the rest after."""
     names = {(resource.kind, resource.name) for resource in wanted}
-    spare = [found for found in inventory.ours() if found.key not in names]
-    kept = {found.key for found in _previous_generations(spare)}
+    spare = [found for found in inventory.ours() if found.key not in names and _is_tagged(found, inventory)]
+    kept = _previous_generation(spare, inventory)
+    first: list[Change] = []
+    last: list[Change] = []
     for found in sorted(spare, key=lambda item: (item.kind in IMMUTABLE_KINDS, item.kind, item.name)):
         if found.key in kept:
-            yield Change(
-                Action.KEEP, found.kind, found.name, found=found, note="previous generation, kept for rollback"
-            )
+            note = "previous generation, kept for rollback"
+            last.append(Change(Action.KEEP, found.kind, found.name, found=found, note=note))
         else:
-            yield _deletion(found)
+            (first if found.kind in _SCALING_KINDS else last).append(_deletion(found))
+    return sorted(first, key=lambda change: change.kind == SCALABLE_TARGET), last
 
 
-def _previous_generations(spare: Iterable[Found]) -> Iterable[Found]:
-    for kind in IMMUTABLE_KINDS:
-        generations = sorted((found for found in spare if found.kind == kind), key=_age, reverse=True)
-        yield from generations[: KEPT_GENERATIONS - 1]
+def _is_tagged(found: Found, inventory: Inventory) -> bool:
+    """Whether an object is ours by its own tag, not only by what it hangs on: others may have put a rule there."""
+    return owner(found.tags) == inventory.deployment
+
+
+def _previous_generation(spare: Sequence[Found], inventory: Inventory) -> set[tuple[str, str]]:
+    """What serves now, where this plan moves on from it; else the newest of what served before.
+
+    A generation is a config and the models that it, or the component, names: age alone would keep an update that
+    failed and remove what serves.
+    """
+    by_key = {found.key: found for found in spare}
+    endpoint = _only(inventory, ENDPOINT)
+    config = by_key.get((ENDPOINT_CONFIG, str(endpoint.properties.get("EndpointConfigName")))) if endpoint else None
+    config = config or _newest(spare, ENDPOINT_CONFIG)
+    component = _only(inventory, INFERENCE_COMPONENT)
+    if component is not None:
+        named = str(component.properties.get("Specification", {}).get("ModelName"))
+        model = by_key.get((MODEL, named)) or _newest(spare, MODEL)
+        return {found.key for found in (config, model) if found is not None}
+    if config is None:
+        return {found.key for found in (_newest(spare, MODEL),) if found is not None}
+    models = {(MODEL, str(variant.get("ModelName"))) for variant in config.properties.get("ProductionVariants", ())}
+    return {config.key, *(models & by_key.keys())}
+
+
+def _only(inventory: Inventory, kind: str) -> Found | None:
+    return next((found for found in inventory.ours() if found.kind == kind), None)
+
+
+def _newest(spare: Iterable[Found], kind: str) -> Found | None:
+    return max((found for found in spare if found.kind == kind), key=_age, default=None)
 
 
 def _age(found: Found) -> datetime:

@@ -193,8 +193,8 @@ class Generation(Document):
 class TargetTracking(Document):
     """Keep a metric near a target by changing the number of copies (of instances, on a model-based endpoint)."""
 
-    min_copies: Annotated[int, Field(ge=0, le=10_000)] = 1
-    """Fewest copies. 0 needs an inference component."""
+    min_copies: Count = 1
+    """Fewest copies. Scaling to zero needs a rule that wakes the endpoint again, which is not built yet."""
     max_copies: Count = 2
     """Most copies."""
     metric: str | None = None

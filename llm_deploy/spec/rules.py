@@ -229,12 +229,6 @@ def _scaling(spec: DeploymentSpec) -> Iterator[Finding]:
             f"{tracking.min_copies} is more than max_copies ({tracking.max_copies})",
             involves=(("autoscaling", "max_copies"),),
         )
-    if tracking.min_copies == 0 and not component_based(spec):
-        yield Finding(
-            ("autoscaling", "min_copies"),
-            "0 needs an inference component; a model-based endpoint keeps at least 1 instance",
-            involves=(("endpoint_type",),),
-        )
     yield from _metric(spec)
 
 

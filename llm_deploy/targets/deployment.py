@@ -15,7 +15,15 @@ from llm_deploy.deploy.plan import Plan, not_ours
 from llm_deploy.deploy.receipt import Receipt, Smoke, masked, what_was_done
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
 from llm_deploy.dialects.types import GenerationRequest
-from llm_deploy.errors import DeployError, InferenceError, QuotaError, SpecError
+from llm_deploy.errors import (
+    AccessDeniedError,
+    CloudError,
+    DeployError,
+    InferenceError,
+    QuotaError,
+    SpecError,
+    WaitTimeoutError,
+)
 from llm_deploy.resource import Resource
 from llm_deploy.spec import DeploymentSpec, ResolvedSpec
 from llm_deploy.targets.registry import Connection, connect
@@ -89,15 +97,22 @@ def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
     )
 
 
-def plan_deployment(spec: DeploymentSpec, connection: Connection) -> Deployed:
+def plan_deployment(
+    spec: DeploymentSpec, connection: Connection, *, service: DeploymentService | None = None
+) -> Deployed:
     """Resolve a spec for a place and compare it with what is there. Reads only."""
     resolved = catalog.resolve(spec, connection.place, execution_role(spec, connection))
     resources = strategy.resources(resolved)
-    return Deployed(resolved, resources, service_for(connection).plan(spec.name, resources))
+    return Deployed(resolved, resources, (service or service_for(connection)).plan(spec.name, resources))
 
 
 def apply_deployment(
-    deployed: Deployed, connection: Connection, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = True
+    deployed: Deployed,
+    connection: Connection,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    wait: bool = True,
+    service: DeploymentService | None = None,
 ) -> Iterator[Step]:
     """Carry out a plan. Long waits show the containers' last line; a failure comes with its cause and last lines."""
     component = deployed.resolved.component_name
@@ -105,12 +120,15 @@ def apply_deployment(
     started_ms = int(time.time() * 1000)
 
     def lines() -> list[str]:
-        return [line.text for line in logs.read(connection.session, groups, since_ms=started_ms)]
+        try:
+            return [line.text for line in logs.read(connection.session, groups, since_ms=started_ms)]
+        except (AccessDeniedError, CloudError):
+            return []  # the log is a help; what is told without it must not be lost for it
 
     try:
-        steps = service_for(connection).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
+        steps = (service or service_for(connection)).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
         yield from _with_the_log(steps, lines)
-    except (DeployError, QuotaError) as error:
+    except (DeployError, QuotaError, WaitTimeoutError) as error:
         raise explained(error, lines()) from error
 
 

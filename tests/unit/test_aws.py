@@ -8,6 +8,7 @@ from botocore import exceptions
 from llm_deploy.aws import NO_CREDENTIALS_HINT, Session, aws_errors, translate
 from llm_deploy.errors import (
     AccessDeniedError,
+    BusyError,
     CloudError,
     ConflictError,
     CredentialsError,
@@ -29,8 +30,8 @@ def answer(code: str, message: str) -> exceptions.ClientError:
     [
         ("ValidationException", 'Could not find endpoint "arn:aws:sagemaker:::endpoint/x".', NotFoundError),
         ("ValidationException", 'Cannot create already existing endpoint configuration "arn".', ConflictError),
-        ("ValidationException", 'Cannot update in-progress endpoint "arn".', ConflictError),
-        ("ValidationException", "Cannot delete it while it is in state CREATE_IN_PROGRESS", ConflictError),
+        ("ValidationException", 'Cannot update in-progress endpoint "arn".', BusyError),
+        ("ValidationException", "Cannot delete it while it is in state CREATE_IN_PROGRESS", BusyError),
         ("ValidationException", "1 validation error detected", CloudError),
         (
             "ResourceLimitExceeded",

@@ -20,7 +20,7 @@ def test_the_page_of_exit_codes_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == page()
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", list(kinds()))
 def test_every_kind_is_of_the_one_tree_and_says_what_it_means(kind: type[LlmDeployError]) -> None:
     """Errors that people meet are defined in one module, each with a sentence for the page."""
     assert kind.__module__ == "llm_deploy.errors"

@@ -7,13 +7,13 @@ ownership follows the name of that thing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import NotFoundError
-from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, Resource
+from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, Resource
 from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
 
 NAMESPACE = "sagemaker"
@@ -43,7 +43,7 @@ class AutoscalingManager:
         return self.session.client("application-autoscaling")
 
     def targets_of(self, deployment: str) -> Iterator[Document]:
-        """The scalable targets that hang on a deployment's endpoint or components, or on ones of its name now gone."""
+        """The scalable targets on a deployment's endpoint or components; on ones that are gone, those with our tag."""
         components = {found.name for found in InferenceComponentManager(self.session).owned(deployment)} | {deployment}
         with aws_errors("list scalable targets"):
             pages = self.autoscaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace=NAMESPACE)
@@ -52,8 +52,20 @@ class AutoscalingManager:
             what, _, rest = target["ResourceId"].partition("/")
             name = rest.split("/")[0]
             mine = name == deployment if what == "endpoint" else name in components
-            if mine and self.hangs_on(target["ResourceId"]) in {deployment, GONE}:
+            if mine and self._belongs(target, deployment):
                 yield target
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """A scalable target's tags."""
+        with aws_errors(f"read the tags of {arn}"):
+            found: dict[str, str] = self.autoscaling.list_tags_for_resource(ResourceARN=arn)["Tags"]
+        return found
+
+    def _belongs(self, target: Document, deployment: str) -> bool:
+        hangs_on = self.hangs_on(target["ResourceId"])
+        if hangs_on != GONE:
+            return hangs_on == deployment
+        return self.tags(target["ScalableTargetARN"]).get(TAG_DEPLOYMENT) == deployment
 
     def hangs_on(self, resource_id: str) -> str | None:
         """The deployment that owns the endpoint or component of a resource id; `GONE` when there is no such thing."""
@@ -85,11 +97,14 @@ class ScalableTargetManager(AutoscalingManager):
     def create(self, resource: Resource) -> None:
         """Register it; registering twice changes the bounds."""
         with aws_errors(f"register scalable target '{resource.name}'"):
-            self.autoscaling.register_scalable_target(**resource.properties)
+            self.autoscaling.register_scalable_target(**resource.properties, Tags=dict(resource.tags))
 
-    def update(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - registering again is the update
-        """Change the bounds."""
-        self.create(resource)
+    def update(self, resource: Resource, found: Found) -> None:
+        """Change the bounds and the tags; registering takes tags of a new target only."""
+        with aws_errors(f"change scalable target '{resource.name}'"):
+            self.autoscaling.register_scalable_target(**resource.properties)
+            if dict(found.tags) != dict(resource.tags):
+                self.autoscaling.tag_resource(ResourceARN=found.attributes["Arn"], Tags=dict(resource.tags))
 
     def delete(self, found: Found) -> None:
         """Deregister it, and with it every policy on it."""
@@ -105,7 +120,8 @@ class ScalableTargetManager(AutoscalingManager):
             SCALABLE_TARGET,
             target["ResourceId"],
             properties=target,
-            attributes={"Arn": target.get("ScalableTargetARN")},
+            tags=self.tags(target["ScalableTargetARN"]),
+            attributes={"Arn": target["ScalableTargetARN"]},
             created_at=target.get("CreationTime"),
             owned_by=deployment,
         )
@@ -124,10 +140,12 @@ class ScalingPolicyManager(AutoscalingManager):
         return self._found(found[0], self.hangs_on(resource_id)) if found else None
 
     def owned(self, deployment: str) -> Sequence[Found]:
-        """Every policy on the deployment's targets, whoever put it there: it dies with its target."""
-        resource_ids = [target["ResourceId"] for target in self.targets_of(deployment)]
+        """Every policy on the deployment's targets; a policy has no tags and is as much ours as its target."""
+        targets = list(self.targets_of(deployment))
         return tuple(
-            self._found(policy, deployment) for resource_id in resource_ids for policy in self._policies(resource_id)
+            replace(self._found(policy, deployment), tags=self.tags(target["ScalableTargetARN"]))
+            for target in targets
+            for policy in self._policies(target["ResourceId"])
         )
 
     def create(self, resource: Resource) -> None:

@@ -18,11 +18,12 @@ from llm_deploy.resource import (
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
     MODEL,
+    TAG_CONTENT,
     Resource,
     owner,
     tag_list,
-    tag_map,
 )
+from llm_deploy.targets.sagemaker.tags import tags_of
 
 Document = Mapping[str, Any]
 
@@ -72,13 +73,13 @@ class HostingManager:
         """The object as described, with its tags; `None` when there is none."""
         try:
             described = self._call(f"describe_{self.verb}", name, **{f"{self.noun}Name": name})
-            tags = self._tags(described[f"{self.noun}Arn"])
+            tags = tags_of(self.session, described[f"{self.noun}Arn"])
         except NotFoundError:
             return None
         return self._found(name, described, tags)
 
     def owned(self, deployment: str) -> Sequence[Found]:
-        """Objects whose name holds the deployment's and whose ownership tag names it."""
+        """Objects whose name begins with the deployment's and whose ownership tag names it."""
         found = (self.find(name) for name in self._candidates(deployment))
         return tuple(item for item in found if item is not None and item.owned_by == deployment)
 
@@ -129,7 +130,8 @@ class HostingManager:
         )
 
     def _candidates(self, deployment: str) -> Iterator[str]:
-        yield from self._listed(NameContains=deployment)
+        # Only these are looked at: a narrow identity may not even describe what others named otherwise.
+        yield from (name for name in self._listed(NameContains=deployment) if name.startswith(deployment))
 
     def _listed(self, **filters: str) -> Iterator[str]:
         operation = f"list_{self.verb}s"
@@ -139,11 +141,6 @@ class HostingManager:
 
     def _list_member(self) -> str:
         return f"{self.noun}s"
-
-    def _tags(self, arn: str) -> dict[str, str]:
-        with aws_errors(f"read the tags of {arn}"):
-            pages = self.sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
-            return tag_map(tag for page in pages for tag in page["Tags"])
 
     def _set_tags(self, resource: Resource, found: Found) -> None:
         changed = {key: value for key, value in resource.tags.items() if found.tags.get(key) != value}
@@ -216,7 +213,9 @@ class InferenceComponentManager(HostingManager):
 
     def update(self, resource: Resource, found: Found) -> None:
         """Move the component to another model, size or number of copies; AWS does it copy by copy."""
-        paths = [difference.path for difference in compare(resource, found)]
+        paths = [
+            difference.path.replace(f"Tags.{TAG_CONTENT}", "Specification") for difference in compare(resource, found)
+        ]
         changes = {
             member: resource.properties[member]
             for member in ("Specification", "RuntimeConfig")
@@ -238,7 +237,7 @@ class InferenceComponentManager(HostingManager):
 
     def _candidates(self, deployment: str) -> Iterator[str]:
         on_endpoint = self._listed(EndpointNameEquals=deployment)
-        yield from dict.fromkeys([*self._listed(NameContains=deployment), *on_endpoint])
+        yield from dict.fromkeys([*super()._candidates(deployment), *on_endpoint])
 
     def _endpoint_is_ours(self, deployment: str) -> bool:
         endpoint = EndpointManager(self.session).find(deployment)

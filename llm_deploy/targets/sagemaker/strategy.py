@@ -1,4 +1,4 @@
-"""The pure function from a resolved spec to its resources, and the seed's class over it."""
+"""The pure function from a resolved spec to its resources."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from llm_deploy.resource import (
     MODEL,
     SCALABLE_TARGET,
     SCALING_POLICY,
+    TAG_CONTENT,
     TAG_DEPLOYMENT,
     TAG_DIALECT,
     TAG_ENDPOINT_TYPE,
+    TAG_MACHINE,
     TAG_MODEL,
+    TAG_NETWORK,
     TAG_SAMPLING,
     Resource,
+    content_hash,
     content_name,
 )
 from llm_deploy.spec import DeploymentSpec, EndpointType, ResolvedSpec, S3Model, TargetTracking
@@ -154,10 +158,15 @@ def _endpoint(resolved: ResolvedSpec, config_name: str) -> Resource:
         ENDPOINT,
         name,
         document,
-        tags={**_tags(resolved), TAG_SAMPLING: " ".join(f"{key}={value}" for key, value in sampling.items())},
+        tags={
+            **_tags(resolved),
+            TAG_NETWORK: content_hash(network) if (network := _network(resolved.spec)) else "none",
+            TAG_SAMPLING: " ".join(f"{key}={value}" for key, value in sampling.items()),
+        },
         depends_on=("EndpointConfig",),
         purpose="what callers invoke; bills from now until it is deleted",
         write_only=frozenset({"RetainAllVariantProperties"}),
+        create_only=frozenset({f"Tags.{TAG_ENDPOINT_TYPE}", f"Tags.{TAG_NETWORK}"}),
     )
 
 
@@ -187,10 +196,11 @@ def _component(resolved: ResolvedSpec, model_name: str) -> Resource:
         INFERENCE_COMPONENT,
         name,
         document,
-        tags=_tags(resolved),
+        tags={**_tags(resolved), TAG_CONTENT: content_hash(specification)},
         depends_on=("Model", "Endpoint"),
         purpose=f"{_copies(spec)} of the model, {_accelerators(spec)} each",
         write_only=frozenset({"RuntimeConfig.CopyCount"} if spec.autoscaling else ()),
+        create_only=frozenset({"VariantName"}),
     )
 
 
@@ -199,14 +209,17 @@ def _scaling(resolved: ResolvedSpec) -> Iterator[Resource]:
     if tracking is None:
         return
     base = _scaled_thing(resolved)
-    over = "InferenceComponent" if resolved.component_name else "Endpoint"
+    component = resolved.component_name is not None
+    over = "InferenceComponent" if component else "Endpoint"
     yield Resource(
         "ScalableTarget",
         SCALABLE_TARGET,
         base["ResourceId"],
         {**base, "MinCapacity": tracking.min_copies, "MaxCapacity": tracking.max_copies},
+        tags={TAG_DEPLOYMENT: resolved.spec.name} | ({} if component else {TAG_MACHINE: resolved.spec.instance.type}),
         depends_on=(over,),
         purpose=f"between {tracking.min_copies} and {tracking.max_copies} {_unit(resolved)}",
+        replace_on=frozenset({TAG_MACHINE}),
     )
     yield _tracking_policy(resolved, base, tracking)
 

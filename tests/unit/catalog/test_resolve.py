@@ -64,9 +64,9 @@ def test_a_metric_gets_sagemakers_name(endpoint_type: str, word: str | None, met
         ("ml.g5.12xlarge", 1, (1, 5), (1, 2)),
         ("ml.g5.12xlarge", 2, (1, 5), (1, 3)),
         ("ml.g5.48xlarge", 3, (1, 5), (1, 3)),
-        ("ml.g5.2xlarge", 1, (0, 3), (0, 3)),
+        ("ml.g5.2xlarge", 1, (1, 3), (1, 3)),
         ({"initial_count": 4}, 1, (1, 2), (1, 4)),
-        ({"min_count": 1, "max_count": 9}, 1, (0, 3), (1, 9)),
+        ({"min_count": 1, "max_count": 9}, 1, (1, 3), (1, 9)),
     ],
 )
 def test_bounds_of_instances_follow_from_those_of_the_copies(
@@ -114,7 +114,7 @@ NOTES: list[tuple[dict[str, object], str]] = [
     ({"engine": "vllm", "instance": {"inference_ami_version": "al2-ami-sagemaker-inference-gpu-3-1"}}, "cuda-compat"),
     ({"instance": {"inference_ami_version": "al2023-ami-sagemaker-inference-gpu-4-1"}}, "failed without a log"),
     ({"autoscaling": {"max_copies": 3}, "instance": {"max_count": 2}}, "raise instance.max_count"),
-    ({"autoscaling": {"min_copies": 0}}, "minimum of 0 instances"),
+    ({"autoscaling": {}, "instance": {"min_count": 0}}, "minimum of 0 instances"),
     ({"instance": "ml.p5.4xlarge"}, "no quote"),
 ]
 

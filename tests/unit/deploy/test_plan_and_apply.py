@@ -20,6 +20,7 @@ from llm_deploy.resource import (
     SCALING_POLICY,
     TAG_DEPLOYMENT,
     TAG_ENDPOINT_TYPE,
+    TAG_MACHINE,
     Resource,
     content_name,
 )
@@ -37,13 +38,28 @@ def wanted(image: str = "tgi:1", instance: str = "ml.g5.2xlarge", *, scaled: boo
     resources = [
         Resource("Model", MODEL, model, {"ModelName": model, **model_document}, TAGS),
         Resource("EndpointConfig", ENDPOINT_CONFIG, config, config_document, TAGS, ("Model",)),
-        Resource("Endpoint", ENDPOINT, "twin", {"EndpointConfigName": config}, TAGS, ("EndpointConfig",)),
-        Resource("Component", INFERENCE_COMPONENT, "twin", {"ModelName": model}, TAGS, ("Model", "Endpoint")),
+        Resource(
+            "Endpoint",
+            ENDPOINT,
+            "twin",
+            {"EndpointConfigName": config},
+            TAGS,
+            ("EndpointConfig",),
+            create_only=frozenset({f"Tags.{TAG_ENDPOINT_TYPE}"}),
+        ),
+        Resource(
+            "Component",
+            INFERENCE_COMPONENT,
+            "twin",
+            {"Specification": {"ModelName": model}},
+            TAGS,
+            ("Model", "Endpoint"),
+        ),
     ]
     if scaled:
         resources += [
-            Resource("Target", SCALABLE_TARGET, "inference-component/twin", {"Max": 2}, {}, ("Component",)),
-            Resource("Policy", SCALING_POLICY, "inference-component/twin|p", {"Target": 5.0}, {}, ("Target",)),
+            Resource("Target", SCALABLE_TARGET, "inference-component/twin", {"Max": 2}, TAGS, ("Component",)),
+            Resource("Policy", SCALING_POLICY, "inference-component/twin|p", {"Target": 5.0}, TAGS, ("Target",)),
         ]
     return tuple(resources)
 
@@ -121,12 +137,96 @@ def test_two_generations_are_kept_and_older_ones_go_after_the_switch() -> None:
     assert verbs[-1] == ("delete", MODEL)
 
 
+def kept_models(cloud: FakeCloud) -> set[str]:
+    return {name for kind, name in cloud.objects if kind == MODEL}
+
+
+def named(*images: str) -> set[str]:
+    return {content_name("twin", {"Image": image}) for image in images}
+
+
+def test_what_serves_is_kept_and_not_what_was_made_last() -> None:
+    """Back to an earlier spec and then on to a new one: the generation to go back to is the one that served."""
+    cloud = FakeCloud()
+    for image in ("a", "b", "a", "c"):
+        deploy(cloud, wanted(image))
+    assert kept_models(cloud) == named("a", "c")
+
+
+def test_an_update_that_failed_is_not_the_generation_to_go_back_to() -> None:
+    """Good, failed, good again: the failed one goes, the one that served stays."""
+    cloud = FakeCloud()
+    deploy(cloud, wanted("good"))
+    serving = cloud.objects[INFERENCE_COMPONENT, "twin"]
+    deploy(cloud, wanted("failed"))
+    cloud.objects[INFERENCE_COMPONENT, "twin"] = serving  # AWS rolled the component back
+    deploy(cloud, wanted("better"))
+    assert kept_models(cloud) == named("good", "better")
+
+
+def test_what_hangs_on_an_endpoint_that_is_gone_is_made_anew_with_it() -> None:
+    """AWS keeps a component whose endpoint somebody deleted, and says InService; it serves nothing."""
+    cloud = FakeCloud()
+    deploy(cloud, wanted())
+    del cloud.objects[ENDPOINT, "twin"]
+    plan = service(cloud).plan("twin", wanted())
+    assert actions(plan) == "==+±±±"
+
+
+def test_a_rule_that_others_put_on_our_component_is_left_alone_until_the_component_goes() -> None:
+    """A deploy removes what carries our tag; a deletion removes what hangs on what goes."""
+    cloud = FakeCloud()
+    deploy(cloud, wanted(scaled=False))
+    theirs = Found(SCALABLE_TARGET, "inference-component/twin", {"Max": 9}, owned_by="twin")
+    cloud.objects[theirs.key] = theirs
+    assert actions(deploy(cloud, wanted(scaled=False))) == "===="
+    delete(cloud)
+    assert cloud.objects == {}
+
+
+def test_a_machine_under_a_scalable_variant_changes_between_removing_and_making_the_rule() -> None:
+    """AWS refuses the change while the variant may scale: deregister, update, register."""
+    cloud = FakeCloud()
+
+    def scaled_by(machine: str) -> tuple[Resource, ...]:
+        return tuple(
+            replace(resource, tags={**TAGS, TAG_MACHINE: machine}, replace_on=frozenset({TAG_MACHINE}))
+            if resource.kind == SCALABLE_TARGET
+            else resource
+            for resource in wanted(instance=machine)
+        )
+
+    deploy(cloud, scaled_by("ml.g5.2xlarge"))
+    cloud.calls.clear()
+    deploy(cloud, scaled_by("ml.g6.xlarge"))
+    assert [(verb, kind.rsplit("::", 1)[-1]) for verb, kind, _ in cloud.calls][:7] == [
+        ("delete", "ScalingPolicy"),
+        ("delete", "ScalableTarget"),
+        ("create", "EndpointConfig"),
+        ("update", "Endpoint"),
+        ("create", "ScalableTarget"),
+        ("create", "ScalingPolicy"),
+    ]
+
+
+def test_an_object_that_vanishes_while_it_is_waited_for_ends_the_run() -> None:
+    """Somebody deleted it from another terminal; waiting for an hour would help nobody."""
+    cloud = FakeCloud()
+    steps = service(cloud).apply(service(cloud).plan("twin", wanted()))
+    for step in steps:
+        if step.kind == ENDPOINT and step.status == "Creating":
+            del cloud.objects[ENDPOINT, "twin"]
+            break
+    with pytest.raises(DeployError, match="is gone"):
+        list(steps)
+
+
 def test_what_the_spec_no_longer_wants_is_removed() -> None:
     """A spec without autoscaling takes target and policy away."""
     cloud = FakeCloud()
     deploy(cloud, wanted())
     plan = deploy(cloud, wanted(scaled=False))
-    assert actions(plan) == "====--"
+    assert actions(plan) == "--===="
     assert not any(kind in {SCALABLE_TARGET, SCALING_POLICY} for kind, _ in cloud.objects)
 
 
@@ -146,7 +246,9 @@ def test_the_endpoint_type_cannot_change_in_place() -> None:
         replace(resource, tags={**resource.tags, TAG_ENDPOINT_TYPE: "model"}) if resource.kind == ENDPOINT else resource
         for resource in wanted()
     )
-    with pytest.raises(ConflictError, match="cannot turn it into model") as caught:
+    with pytest.raises(
+        ConflictError, match="has endpoint-type 'inference-component'; AWS cannot change it to 'model'"
+    ) as caught:
         deploy(cloud, other)
     assert "another name" in (caught.value.hint or "")
     assert "delete-endpoint" in (caught.value.hint or "")

@@ -183,3 +183,9 @@ def test_a_token_that_is_allowed_is_still_not_shown() -> None:
         assert token not in text
         assert "float16" in text
     assert found.environment["HF_TOKEN"] == token
+
+
+def test_scaling_to_zero_is_refused_until_something_wakes_it() -> None:
+    """Target tracking cannot leave zero: without a wake-up rule the endpoint would stay there."""
+    with pytest.raises(ValidationError, match="min_copies"):
+        DeploymentSpec.model_validate({"name": "t", "model": "a/b", "autoscaling": {"min_copies": 0}})

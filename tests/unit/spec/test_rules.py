@@ -69,12 +69,6 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "autoscaling.min_copies",
     ),
     (
-        "only components scale to zero",
-        {"autoscaling": {"min_copies": 0}},
-        {"autoscaling": {"min_copies": 0}, "endpoint_type": "model"},
-        "autoscaling.min_copies",
-    ),
-    (
         "a component's metric",
         {"autoscaling": {"metric": COMPONENT_METRIC}},
         {"autoscaling": {"metric": VARIANT_METRIC}},

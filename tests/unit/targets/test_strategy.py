@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import pytest
@@ -11,7 +12,8 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 
 from llm_deploy.deploy.inventory import Found
-from llm_deploy.deploy.plan import compare
+from llm_deploy.deploy.plan import compare, decide
+from llm_deploy.errors import ConflictError
 from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
@@ -43,7 +45,9 @@ MODELS = {service: SESSION.get_service_model(service) for service in ("sagemaker
 def request_of(resource: Resource) -> dict[str, object]:
     """What a manager sends to create a resource."""
     sent = {key: value for key, value in resource.properties.items() if key != "RetainAllVariantProperties"}
-    return sent | ({"Tags": tag_list(resource.tags)} if resource.tags else {})
+    if not resource.tags:
+        return sent
+    return sent | {"Tags": dict(resource.tags) if resource.kind == SCALABLE_TARGET else tag_list(resource.tags)}
 
 
 def named(spec: DeploymentSpec) -> dict[str, Resource]:
@@ -147,3 +151,28 @@ def test_a_long_prefix_still_fits_a_tag() -> None:
     tag = named(twin(model="s3://bucket/" + "folder(1)/" * 40))["Model"].tags["llmdeploy:model"]
     assert len(tag) == 256
     assert tag.endswith("folder_1_/")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"endpoint_type": "model"}, "endpoint-type"),
+        ({"network": {"subnets": ["subnet-1a2b3c4d"], "security_group_ids": ["sg-1a2b3c4d"]}}, "network"),
+        ({"variant_name": "Other"}, "VariantName"),
+    ],
+)
+def test_what_aws_cannot_change_in_place_is_refused_before_anything_changes(change: dict[str, Any], says: str) -> None:
+    """Endpoint type, VPC and a component's variant: refused with the ways out, not done by silent deletion."""
+    before, after = named(twin()), named(twin(**change))
+    name = "InferenceComponent" if "variant_name" in change else "Endpoint"
+    old = before[name]
+    found = Found(old.kind, old.name, old.properties, old.tags, owned_by="twin")
+    with pytest.raises(ConflictError, match=says):
+        decide(after[name], found, "twin")
+
+
+def test_a_property_that_a_spec_drops_is_a_difference() -> None:
+    """What AWS describes may hold defaults and cannot tell; the content's hash in a tag does."""
+    old = named(twin(resources={"max_memory_mib": 4096}))["InferenceComponent"]
+    found = Found(old.kind, old.name, old.properties, old.tags, owned_by="twin")
+    assert [item.path for item in compare(named(twin())["InferenceComponent"], found)] == ["Tags.llmdeploy:content"]
