@@ -244,3 +244,15 @@ def test_a_failed_deployment_shows_the_containers_words_and_the_next_run_repairs
     assert "±" in {item["action"] for item in repaired["done"]}
     assert repaired["smoke"]["text"].startswith(" Paris")
     local_cloud.run("delete-endpoint", "twin", "--yes")
+
+
+@pytest.mark.row("T9")
+def test_the_machine_of_an_autoscaled_variant_can_be_changed(local_cloud: Terminal) -> None:
+    """AWS refuses that while the variant may scale, and so does the local cloud: deregister, update, register."""
+    deploy = ("deploy-endpoint", TWIN, "--endpoint-type", "model", "--yes", "--json")
+    local_cloud.run(*deploy)
+    done = local_cloud.run(*deploy, "--set", "instance.type=ml.g5.4xlarge").json["done"]
+    kinds = [(item["action"], item["kind"]) for item in done]
+    assert kinds.index(("-", "ScalableTarget")) < kinds.index(("~", "Endpoint")) < kinds.index(("±", "ScalableTarget"))
+    assert local_cloud.run("status", "twin", "--json").json["instances"][0]["type"] == "ml.g5.4xlarge"
+    local_cloud.run("delete-endpoint", "twin", "--yes")

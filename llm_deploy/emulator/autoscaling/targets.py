@@ -9,11 +9,10 @@ from typing import Protocol
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.autoscaling.scalables import DIMENSIONS, ScalableId, check_namespace, scalable_id
 from llm_deploy.emulator.cloudwatch.paging import page
-from llm_deploy.emulator.sagemaker.hosting import COMPONENT, CONFIG, ENDPOINT
+from llm_deploy.emulator.sagemaker.hosting import COMPONENT, CONFIG, ENDPOINT, SCALABLE_KIND as KIND
 from llm_deploy.emulator.service import Call, Cloud, Operation, ServiceError
 from llm_deploy.emulator.store import Document
 
-KIND = "autoscaling:target"
 MAX_TARGETS = 500
 MAX_TAGS = 50
 PAGE = 50

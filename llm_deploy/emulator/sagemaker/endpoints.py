@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.sagemaker.endpoint_life import EndpointLife, new_variant, wanted_instances
-from llm_deploy.emulator.sagemaker.hosting import ENDPOINT, IN_PROGRESS, Hosting, only
+from llm_deploy.emulator.sagemaker.hosting import ENDPOINT, IN_PROGRESS, SCALABLE_KIND, SCALABLE_VARIANT, Hosting, only
 from llm_deploy.emulator.sagemaker.listing import Listing
 from llm_deploy.emulator.sagemaker.refusals import refusal
 from llm_deploy.emulator.sagemaker.tags import TagOperations, checked_tags
@@ -101,6 +101,7 @@ class EndpointOperations:
             raise refusal("sm.endpoint.same-config", arn=document["EndpointArn"])
         variants = [new_variant(self._hosting, variant) for variant in config["ProductionVariants"]]
         self._check_type_kept(document, variants)
+        self._check_nothing_scalable_changes(document, variants)
         if call.params.get("RetainAllVariantProperties"):
             _retain(document["variants"], variants, call.params.get("ExcludeRetainedVariantProperties", []))
         self._check_quota(variants)
@@ -147,6 +148,16 @@ class EndpointOperations:
         self._hosting.save_endpoint(document)
         self._life.go_on(document["EndpointName"])
         return {}
+
+    def _check_nothing_scalable_changes(self, document: Document, variants: list[Document]) -> None:
+        """A variant that may scale keeps its machine and its place. Ledger: `sm.endpoint.update-scalable-variant`."""
+        machines = {variant["VariantName"]: variant["config"].get("InstanceType") for variant in variants}
+        for variant in document["variants"]:
+            name = variant["VariantName"]
+            scalable = SCALABLE_VARIANT.format(endpoint=document["EndpointName"], variant=name)
+            changed = machines.get(name) != variant["config"].get("InstanceType")
+            if changed and self._hosting.cloud.store.get(SCALABLE_KIND, scalable) is not None:
+                raise refusal("sm.endpoint.update-scalable-variant", variant=name, arn=document["EndpointArn"])
 
     def _changeable(self, name: str) -> Document:
         document = self._hosting.endpoint(name)

@@ -14,6 +14,9 @@ CONFIG = "sagemaker:endpoint-config"
 ENDPOINT = "sagemaker:endpoint"
 COMPONENT = "sagemaker:inference-component"
 TAGS = "sagemaker:tags"
+SCALABLE_KIND = "autoscaling:target"
+SCALABLE_VARIANT = "sagemaker:variant:DesiredInstanceCount|endpoint/{endpoint}/variant/{variant}"
+"""Where Application Auto Scaling keeps the scalable target of a variant."""
 
 IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
