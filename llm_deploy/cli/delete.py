@@ -30,8 +30,8 @@ def delete_endpoint(
     from llm_deploy.targets import deployment
     from llm_deploy.targets.registry import connect
 
-    connection = connect(target)
     name = _deployment_name(name)
+    connection = connect(target)
     screen.say(connection.describe())
     plan = deployment.plan_removal(name, connection)
     screen.show_plan(plan, f"{name}:")
@@ -65,5 +65,5 @@ def _deployment_name(name: str) -> str:
     from llm_deploy.settings import load_settings
 
     if not name.endswith((".yaml", ".yml")):
-        return name
+        return options.checked_name(name)
     return load_spec(Path(name), settings=load_settings()).spec.name

@@ -93,4 +93,6 @@ def _load(config: Path | None, assignments: list[str], endpoint_type: str | None
     from llm_deploy.settings import load_settings
 
     settings = load_settings()
-    return settings, load_spec(config, settings=settings, overrides=options.pairs(assignments), endpoint_type=endpoint_type)
+    return settings, load_spec(
+        config, settings=settings, overrides=options.pairs(assignments), endpoint_type=endpoint_type
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +29,10 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come, until Ctrl-C.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Read what the containers of a deployment wrote, oldest first. Works after its deletion too."""
+    """Read what the containers of a deployment wrote, oldest first. Works after its deletion too.
+
+    With --json: one document; with --follow as well, one line a log line.
+    """
     from llm_deploy.cli import screen
     from llm_deploy.errors import NotFoundError
     from llm_deploy.targets import deployment
@@ -40,24 +46,46 @@ def logs(
     lines = cloud_logs.read(connection.session, groups, since_ms=since_ms)
     shown = lines[-tail:] if tail else lines
     if not shown and not follow:
-        raise NotFoundError(
-            f"no log lines of '{name}' yet",
-            hint="A container that fails before it starts writes none; `llmdeploy status` tells the reason.",
-        )
+        if since_s is None or not cloud_logs.exist(connection.session, groups):
+            raise NotFoundError(
+                f"no log lines of '{name}' yet",
+                hint="A container that fails before it starts writes none; `llmdeploy status` tells the reason.",
+            )
+        screen.say(f"No log lines of '{name}' in the last {since_s:g} s.")
     if as_json and not follow:
         screen.write_json(screen.json_of(shown))
         return
+    written = _json_line if as_json else _line
     for line in shown:
-        typer.echo(_line(line))
-    seen = {line.event_id for line in lines}
-    while follow:
-        time.sleep(FOLLOW_EVERY_S)
-        newest_ms = max((line.time_ms for line in lines), default=0)
-        lines = cloud_logs.read(connection.session, groups, since_ms=max(0, newest_ms - OVERLAP_MS))
-        for line in lines:
+        typer.echo(written(line))
+    if follow:
+        for line in _new_lines(
+            lambda since_ms: cloud_logs.read(connection.session, groups, since_ms=since_ms), lines, since_ms
+        ):
+            typer.echo(written(line))
+
+
+def _new_lines(
+    read: Callable[[int], list[LogLine]],
+    shown: Iterable[LogLine],
+    since_ms: int,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[LogLine]:
+    """Lines as they become visible, each once; `read` is given the moment (Unix time in ms) to read from."""
+    seen = {line.event_id for line in shown}
+    newest_ms = max((line.time_ms for line in shown), default=since_ms)
+    while True:
+        sleep(FOLLOW_EVERY_S)
+        for line in read(max(since_ms, newest_ms - OVERLAP_MS)):
+            newest_ms = max(newest_ms, line.time_ms)
             if line.event_id not in seen:
                 seen.add(line.event_id)
-                typer.echo(_line(line))
+                yield line
+
+
+def _json_line(line: LogLine) -> str:
+    return json.dumps(asdict(line))
 
 
 def _line(line: LogLine) -> str:

@@ -16,6 +16,7 @@ from typer.main import get_command
 from llm_deploy.errors import LlmDeployError
 
 INTERRUPTED_EXIT_CODE = 130
+GOES_ON = "; running the same command again goes on from here"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
@@ -25,13 +26,17 @@ class Entry(NamedTuple):
     module: str
     attribute: str
     summary: str
+    goes_on: bool = False
+    """Whether the same command, after an interruption, goes on from where it stopped."""
 
 
 COMMANDS: Mapping[str, Entry] = {
-    "create-roles": Entry("roles", "create_roles", "Make the execution role and the narrow deploy identity."),
-    "delete-roles": Entry("roles", "delete_roles", "Remove what create-roles made."),
-    "deploy-endpoint": Entry("deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env."),
-    "delete-endpoint": Entry("delete", "delete_endpoint", "Remove everything of a deployment, and prove it."),
+    "create-roles": Entry("roles", "create_roles", "Make the execution role and the narrow deploy identity.", True),
+    "delete-roles": Entry("roles", "delete_roles", "Remove what create-roles made.", True),
+    "deploy-endpoint": Entry(
+        "deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env.", True
+    ),
+    "delete-endpoint": Entry("delete", "delete_endpoint", "Remove everything of a deployment, and prove it.", True),
     "list": Entry("overview", "list_deployments", "List the deployments of this account and region."),
     "status": Entry("overview", "status", "Show state, copies, price and notes of a deployment."),
     "describe": Entry("overview", "describe", "Print the full documents of a deployment as the cloud holds them."),
@@ -67,6 +72,15 @@ class LazyGroup(TyperGroup):
             return cast("Any", get_command(group)).get_command(ctx, cmd_name)
         group.command(cmd_name, short_help=entry.summary)(loaded)
         return get_command(group)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as above
+        """Run the command; say what Ctrl-C means for it, before typer makes a silent exit of it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            entry = COMMANDS.get(ctx.invoked_subcommand or "")
+            typer.echo("\ninterrupted" + (GOES_ON if entry and entry.goes_on else ""), err=True)
+            raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
 
     def format_commands(self, ctx: object, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as above
         """The list in `--help`, from the table alone."""
@@ -115,9 +129,6 @@ def run() -> None:
     except LlmDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("\ninterrupted; running the same command again goes on from here", err=True)
-        sys.exit(INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:
         # The reader of our output (head, less) is gone; nothing is left to say, not even at the interpreter's exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

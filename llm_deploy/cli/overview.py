@@ -33,13 +33,18 @@ def list_deployments(target: options.Target = None, as_json: options.AsJson = Fa
 
 def status(name: options.Name, target: options.Target = None, as_json: options.AsJson = False) -> None:
     """Show state, machines, copies, list price and notes of a deployment."""
+    from dataclasses import replace
+
     from llm_deploy.cli import screen
     from llm_deploy.targets.registry import connect
+    from llm_deploy.targets.sagemaker.machines import asked_for
     from llm_deploy.targets.sagemaker.overview import deployment_status
 
     connection = connect(target)
     found = deployment_status(connection.session, name)
-    cost = _usd_per_hour(found.instances, connection.region)
+    if not found.instances:
+        found = replace(found, instances=asked_for(connection.session, found.config))
+    cost = usd_per_hour(found.instances, connection.region)
     if as_json:
         screen.write_json({**screen.json_of(found), "usd_per_hour": cost})
         return
@@ -57,8 +62,12 @@ def status(name: options.Name, target: options.Target = None, as_json: options.A
         typer.echo(f"  note       {key}: {value}")
 
 
-def describe(name: options.Name, target: options.Target = None) -> None:
-    """Print every object of a deployment in full, as JSON. Values that look secret are masked."""
+def describe(
+    name: options.Name,
+    target: options.Target = None,
+    as_json: options.AsJson = True,  # noqa: ARG001 - taken because every command of this kind takes it
+) -> None:
+    """Print every object of a deployment in full, always as JSON. Values that look secret are masked."""
     from llm_deploy.cli import screen
     from llm_deploy.errors import NotFoundError
     from llm_deploy.targets import deployment
@@ -70,13 +79,19 @@ def describe(name: options.Name, target: options.Target = None) -> None:
     screen.write_json(documents)
 
 
-def _usd_per_hour(instances: Sequence[Mapping[str, Any]], region: str) -> float | None:
+def usd_per_hour(instances: Sequence[Mapping[str, Any]], region: str) -> float | None:
+    """The list price of machines; `None` where a type's price, or what machines there are, is not known.
+
+    A machine bills from its start, before it counts as current, so the wanted number holds while there is none yet.
+    """
     from llm_deploy import catalog
 
+    if not instances or any(variant["type"] not in catalog.instances() for variant in instances):
+        return None
     total = 0.0
     for variant in instances:
         each = catalog.price(variant["type"], region).usd_per_hour
         if each is None:
             return None
-        total += each * (variant["count"] or 0)
+        total += each * (variant["count"] or variant["desired"] or 0)
     return total

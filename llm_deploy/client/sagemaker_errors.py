@@ -21,17 +21,22 @@ from llm_deploy.errors import (
 )
 
 CAPACITY_HINT = (
-    "Wait with wait_for_capacity_s: an endpoint that scales from zero needs some minutes. "
-    "If it never comes back, `llmdeploy status` says how many copies are wanted."
+    "Wait for it: --wait SECONDS on the command line, wait_for_capacity_s in Python; an endpoint that scales from "
+    "zero needs some minutes. If it never comes back, `llmdeploy status` says how many copies are wanted."
 )
 TIMEOUT_HINT = (
     "Stream the answer (SageMaker allows 8 minutes for a stream, 60 s for a whole answer), or ask for fewer new tokens."
 )
-COMPONENT_HINT = "Pass inference_component_name; `llmdeploy status` shows the components of an endpoint."
+ENDPOINT_HINT = "`llmdeploy list` shows them."
+COMPONENT_HINT = (
+    "`llmdeploy status` shows an endpoint's components; say which with --component on the command line, "
+    "inference_component_name in Python."
+)
 
 _VALIDATION_TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError], str | None], ...] = (
     (re.compile(r"has no capacity to process"), NoCapacityError, CAPACITY_HINT),
-    (re.compile(r"^Endpoint .* not found", re.DOTALL), NotFoundError, "`llmdeploy list` shows the endpoints."),
+    (re.compile(r"^Endpoint .* not found", re.DOTALL), NotFoundError, ENDPOINT_HINT),
+    (re.compile(r"^Could not find endpoint "), NotFoundError, ENDPOINT_HINT),
     (re.compile(r"Inference Component Name header is required"), InferenceRequestError, COMPONENT_HINT),
     (re.compile(r"[Ii]nference [Cc]omponent .*(not found|does not exist)"), NotFoundError, COMPONENT_HINT),
     (re.compile(r"^Could not find "), NotFoundError, COMPONENT_HINT),

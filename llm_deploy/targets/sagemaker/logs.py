@@ -35,6 +35,20 @@ def read(session: Session, groups: Iterable[str], *, since_ms: int = 0) -> list[
     return sorted(lines, key=lambda line: line.time_ms)
 
 
+def exist(session: Session, groups: Iterable[str]) -> bool:
+    """Whether any of the groups exists, empty or not; it takes no other permission than reading does."""
+    return any(_exists(session, group) for group in groups)
+
+
+def _exists(session: Session, group: str) -> bool:
+    try:
+        with aws_errors(f"read the log group {group}"):
+            session.client("logs").filter_log_events(logGroupName=group, limit=1)
+    except NotFoundError:
+        return False
+    return True
+
+
 def _lines(session: Session, group: str, since_ms: int) -> Iterator[LogLine]:
     client: Any = session.client("logs")
     try:

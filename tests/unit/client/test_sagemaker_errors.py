@@ -5,8 +5,8 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
-from llm_deploy.client.sagemaker_errors import TABLE
-from llm_deploy.errors import InferenceError, LlmDeployError
+from llm_deploy.client.sagemaker_errors import CAPACITY_HINT, COMPONENT_HINT, TABLE
+from llm_deploy.errors import InferenceError, LlmDeployError, NotFoundError
 
 OPERATIONS = ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
 
@@ -41,3 +41,22 @@ def test_every_line_reads_an_error_without_members(code: str) -> None:
 def test_stream_errors_can_carry_text(code: str) -> None:
     """They are inference errors, so that the text so far has a place."""
     assert isinstance(TABLE[code]({"Code": code}, "x"), InferenceError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['Could not find endpoint "arn:aws:sagemaker:eu-central-1:1:endpoint/x".', "Endpoint x of account 1 not found."],
+)
+def test_a_missing_endpoint_leads_to_the_list(text: str) -> None:
+    """Not to a component's name, which would not help."""
+    error = TABLE["ValidationException"]({"Message": text}, "call endpoint x")
+    assert type(error) is NotFoundError
+    assert error.hint == "`llmdeploy list` shows them."
+
+
+def test_hints_serve_the_command_line_and_python() -> None:
+    """Each names the option and the argument."""
+    assert "--wait" in CAPACITY_HINT
+    assert "wait_for_capacity_s" in CAPACITY_HINT
+    assert "--component" in COMPONENT_HINT
+    assert "inference_component_name" in COMPONENT_HINT
