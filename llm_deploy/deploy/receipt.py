@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from llm_deploy.deploy.apply import Stage, Step
-from llm_deploy.deploy.plan import Action, Plan, short_kind
-
-MASK = "********"
-_SECRET_NAME = re.compile(r"TOKEN$|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"^hf_[A-Za-z0-9]{16,}$")
+from llm_deploy.deploy.plan import Action, Difference, Plan, short_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +66,7 @@ def what_was_done(steps: Iterable[Step]) -> tuple[Done, ...]:
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """A plan as plain data, for `--dry-run --json`."""
+    """A plan as plain data and without a secret, for `--dry-run --json`."""
     return {
         "deployment": plan.deployment,
         "changes": [
@@ -82,7 +77,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "purpose": change.purpose,
                 "note": change.note,
                 "differences": [
-                    {"path": item.path, "found": item.found, "wanted": item.wanted} for item in change.differences
+                    {"path": item.path, "found": item.found, "wanted": item.wanted}
+                    for item in map(masked_difference, change.differences)
                 ],
                 "properties": masked(change.resource.properties) if change.resource else None,
             }
@@ -91,16 +87,17 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def masked(value: Any) -> Any:  # noqa: ANN401 - a document's values are of any JSON type
-    """A document as plain data, with the values of variables that hold secrets replaced."""
-    if isinstance(value, Mapping):
-        return {key: MASK if _is_secret(key, item) else masked(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(item) for item in value]
-    return value
+def masked(document: Any) -> Any:  # noqa: ANN401 - a document's values are of any JSON type
+    """A document as plain data, with what is secret replaced, by the spec's own rule."""
+    from llm_deploy.spec import masking  # noqa: PLC0415 - it brings pydantic, which a list need not pay for
+
+    return masking.masked(document)
 
 
-def _is_secret(name: object, value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    return bool(_SECRET_NAME.search(str(name)) or _SECRET_VALUE.match(value))
+def masked_difference(difference: Difference) -> Difference:
+    """A difference that may be shown; its values go by the last name of its path."""
+    from llm_deploy.spec import masking  # noqa: PLC0415 - as above
+
+    name = difference.path.rsplit(".", 1)[-1].partition("[")[0]
+    found, wanted = (masking.masked(value, name) for value in (difference.found, difference.wanted))
+    return Difference(difference.path, found, wanted)

@@ -38,12 +38,10 @@ from llm_deploy.spec.fields import (
     Subnet,
     TimeoutSeconds,
 )
+from llm_deploy.spec.masking import masked
 
 Engine = Literal["tgi", "vllm", "sglang", "lmi", "llamacpp"]
 Dialect = Literal["tgi", "openai", "lmi"]
-
-MASK = "********"
-"""What stands in the place of a secret."""
 
 RULES_LATER = "rules_later"
 """Validation context key: the loader checks the cross-field rules itself, to report them with the field errors."""
@@ -69,7 +67,7 @@ def _masked(arguments: Iterable[tuple[str | None, Any]]) -> Iterator[tuple[str |
     """What a document shows of itself in logs and tracebacks: a token that the spec allows is still not for them."""
     for name, value in arguments:
         if name == "environment" and isinstance(value, dict):
-            yield name, {key: MASK if rules.is_secret(key, text) else text for key, text in value.items()}
+            yield name, masked(value)
         else:
             yield name, value
 

@@ -10,7 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from llm_deploy.spec.fields import EXPECTED
-from llm_deploy.spec.rules import TOKEN_SHAPE, Finding, Path, dotted
+from llm_deploy.spec.masking import is_secret
+from llm_deploy.spec.rules import Finding, Path, dotted
 from llm_deploy.spec.short_forms import ENDPOINT_TYPE_WORDS
 
 _UNION_TAGS = frozenset({"hub", "s3"})
@@ -68,8 +69,8 @@ def shown(value: object, path: Path) -> str:
     if value is None:
         return "empty"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
-    if TOKEN_SHAPE.search(text):
-        return "a value that looks like a Hub token"
+    if is_secret(str(path[-1]) if path else "", text):
+        return "a value that looks like a secret"
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
 
 

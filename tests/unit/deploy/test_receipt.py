@@ -7,10 +7,11 @@ import json
 import pytest
 
 from llm_deploy.deploy.apply import Stage, Step
-from llm_deploy.deploy.inventory import Inventory
-from llm_deploy.deploy.plan import Action, plan
-from llm_deploy.deploy.receipt import MASK, masked, plan_document, what_was_done
-from llm_deploy.resource import MODEL, TAG_DEPLOYMENT, Resource
+from llm_deploy.deploy.inventory import Found, Inventory
+from llm_deploy.deploy.plan import Action, Difference, plan
+from llm_deploy.deploy.receipt import masked, masked_difference, plan_document, what_was_done
+from llm_deploy.resource import INFERENCE_COMPONENT, MODEL, TAG_DEPLOYMENT, Resource
+from llm_deploy.spec.masking import MASK
 
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
 
@@ -46,6 +47,26 @@ def test_a_plans_document_holds_every_change_and_no_token() -> None:
     assert document["changes"][0]["action"] == "create"
     assert document["changes"][0]["purpose"] == "the model"
     assert TOKEN not in json.dumps(document)
+
+
+def test_a_plans_differences_hold_no_secret() -> None:
+    """Neither what was found nor what is wanted, by variable, by tag and by a whole environment."""
+    before, after = (
+        {"Container": {"Environment": {"OPENAI_KEY": f"{word}-key", "ARGS": f"--token {TOKEN}{word}", "LEVEL": word}}}
+        for word in ("old", "new")
+    )
+    tags = {TAG_DEPLOYMENT: "twin", "api_key": "new-tag"}
+    found = Found(INFERENCE_COMPONENT, "c", before, {**tags, "api_key": "old-tag"}, owned_by="twin")
+    resource = Resource("Component", INFERENCE_COMPONENT, "c", after, tags)
+    document = plan_document(plan([resource], Inventory("twin", {found.key: found})))
+    shown = {
+        item["path"].rsplit(".")[-1]: (item["found"], item["wanted"]) for item in document["changes"][0]["differences"]
+    }
+    assert shown == {
+        "OPENAI_KEY": (MASK, MASK), "ARGS": (MASK, MASK), "LEVEL": ("old", "new"), "api_key": (MASK, MASK)
+    }  # fmt: skip
+    whole = masked_difference(Difference("Environments[0]", None, {"DB_PASSWORD": "x", "LEVEL": "new"}))
+    assert whole.wanted == {"DB_PASSWORD": MASK, "LEVEL": "new"}
 
 
 def test_a_receipt_lists_what_was_done_and_not_what_was_in_place() -> None:
