@@ -36,6 +36,8 @@ def up(
 
     with _progress_bar() as progress:
         status = LocalCloud().ensure_running(port, speed, progress=progress)
+    if status.note:
+        typer.echo(status.note, err=True)
     if as_json:
         typer.echo(json.dumps(status.as_document()))
         return

@@ -6,17 +6,26 @@ from collections.abc import Mapping
 
 from llm_deploy.aws import Session
 from llm_deploy.dialects.types import GenerationRequest
+from llm_deploy.errors import LocalCloudError
+from llm_deploy.settings.announcement import ACCESS_KEY, SECRET_KEY, announced, state_dir
 
 
 def session_from_environment(region: str | None = None) -> Session:
-    """A session from the environment and `.env`: the seed's names there, else what boto3 finds.
+    """A session of the target that LLMDEPLOY_TARGET names: the one that `create_endpoint` deploys to.
+
+    For the default target: keys, region and address from the environment and `.env`, else what boto3 finds. Any other
+    target announces its address when it runs; it has one region, so that `region` says nothing there.
 
     Raises:
         SpecError: A setting has a bad value.
+        LocalCloudError: The target does not run.
     """
-    from llm_deploy.settings import load_settings  # noqa: PLC0415 - loads pydantic, which only a call needs
+    from llm_deploy.settings import Settings, load_settings  # noqa: PLC0415 - loads pydantic, which only a call needs
 
     settings = load_settings()
+    target, default = settings.LLMDEPLOY_TARGET, Settings.model_fields["LLMDEPLOY_TARGET"].default
+    if target != default:
+        return _announced_session(target)
     access, secret = settings.AWS_ACCESS_KEY, settings.AWS_SECRET_KEY
     return Session(
         region=region or settings.AWS_REGION,
@@ -25,6 +34,16 @@ def session_from_environment(region: str | None = None) -> Session:
         access_key=access.get_secret_value() if access else None,
         secret_key=secret.get_secret_value() if secret else None,
     )
+
+
+def _announced_session(target: str) -> Session:
+    found = announced(target)
+    if found is None:
+        raise LocalCloudError(
+            f"LLMDEPLOY_TARGET is {target}, and nothing of that name answers (looked in {state_dir(target)})",
+            hint="Start the local cloud: llmdeploy local up",
+        )
+    return Session(region=found.region, endpoint_url=found.url, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
 
 
 def default_request(deployed: Mapping[str, float]) -> GenerationRequest:

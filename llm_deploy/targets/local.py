@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import http.client
 import json
 import os
 import signal
@@ -17,13 +16,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 from llm_deploy.errors import LocalCloudError, MissingExtraError
+from llm_deploy.settings.announcement import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    Announcement,
+    ask,
+    health,
+    read_announcement,
+    state_dir,
+)
 
+TARGET = "local"
 DEFAULT_PORT = 4599
 DEFAULT_SPEED = 60.0
 EXECUTION_ROLE_NAME = "llmdeploy-local-execution"
@@ -35,10 +44,9 @@ BACKEND_PACKAGE = ("ministack", "1.5.33", "36f9158cbe7eb7a3f910ccf1c052c98204511
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
-HEALTH_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _NEEDED_MODULES = ("uvicorn", "httptools", "httpcore", "hypercorn", "defusedxml", "xllamacpp", "pip")
-_EXTRA_HINT = "Install it: pip install 'llm-deploy[local]'"
+_EXTRA_HINT = "Install the extra `local`; in a clone: pip install -e '.[local]'"
 _NO_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 Progress = Callable[[str, int, int | None], None]
@@ -52,6 +60,7 @@ class LocalStatus:
         speed: AWS's durations are divided by it.
         started_at: ISO 8601, UTC.
         endpoints, processes: SageMaker endpoints, and model server processes behind them.
+        note: What whoever started it should be told; only `ensure_running` has such things to say.
     """
 
     pid: int
@@ -64,6 +73,7 @@ class LocalStatus:
     version: str
     endpoints: int
     processes: int
+    note: str | None = None
 
     def as_document(self) -> dict[str, Any]:
         """For `--json`."""
@@ -92,13 +102,11 @@ class LocalCloud:
     def status(self) -> LocalStatus | None:
         """The running cloud, or `None`; a file left by a killed one is not believed."""
         announced = self._announced()
-        if announced is None:
-            return None
-        health = _health(int(announced["port"]))
-        if health is None or health.get("pid") != announced["pid"]:
+        answer = health(announced) if announced else None
+        if announced is None or answer is None:
             return None
         return LocalStatus(
-            **announced, endpoints=int(health.get("endpoints", 0)), processes=int(health.get("processes", 0))
+            **asdict(announced), endpoints=int(answer.get("endpoints", 0)), processes=int(answer.get("processes", 0))
         )
 
     def ensure_running(
@@ -109,7 +117,7 @@ class LocalCloud:
         The first start fetches the model and the backend (about 100 MB).
 
         Args:
-            port: Port to listen on, 0 for any free one. By default 4599, or any free one when that is taken.
+            port: Port to listen on, 0 for any free one. By default 4599, or any free one when that is taken (a note).
             speed: What AWS's durations are divided by; 60 by default.
             progress: Told about downloads: phase, bytes done, bytes in all.
 
@@ -139,8 +147,8 @@ class LocalCloud:
             announced = self._announced()
             if announced is None or not self._runs():
                 return False
-            _ask(int(announced["port"]), "POST", "/_local/stop")
-            self._end(int(announced["pid"]))
+            ask(announced.port, "POST", "/_local/stop")
+            self._end(announced.pid)
         return True
 
     def environment(self, status: LocalStatus | None = None) -> dict[str, str]:
@@ -159,20 +167,15 @@ class LocalCloud:
             "AWS_ENDPOINT_URL": status.url,
             "AWS_REGION": status.region,
             "AWS_DEFAULT_REGION": status.region,
-            "AWS_ACCESS_KEY_ID": "LOCALCLOUD",
-            "AWS_SECRET_ACCESS_KEY": "local-cloud-checks-no-signature",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_ARN_ROLE": f"arn:aws:iam::{status.account}:role/{EXECUTION_ROLE_NAME}",
-            "LLMDEPLOY_TARGET": "local",
+            "LLMDEPLOY_TARGET": TARGET,
         }
 
-    def _announced(self) -> dict[str, Any] | None:
+    def _announced(self) -> Announcement | None:
         """What the last cloud of this folder said about itself when it was ready."""
-        try:
-            document = json.loads((self._folder / "cloud.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        fields = set(LocalStatus.__dataclass_fields__) - {"endpoints", "processes"}
-        return document if isinstance(document, dict) and document.keys() == fields else None
+        return read_announcement(self._folder)
 
     def _runs(self) -> bool:
         """Whether a process holds the cloud's lock, which the system releases at its death.
@@ -238,7 +241,8 @@ class LocalCloud:
         try:
             return self._launch([*arguments, "--port", str(DEFAULT_PORT)])
         except PortTakenError:
-            return self._launch([*arguments, "--port", "0"])
+            status = self._launch([*arguments, "--port", "0"])
+            return replace(status, note=f"port {DEFAULT_PORT} is taken by another program; using {status.port}")
 
     def _launch(self, arguments: list[str]) -> LocalStatus:
         try:
@@ -301,12 +305,7 @@ class PortTakenError(LocalCloudError):
 
 def default_state_dir() -> Path:
     """`LLMDEPLOY_HOME`, else `llmdeploy/local` in the user's data folder."""
-    if own := os.environ.get("LLMDEPLOY_HOME"):
-        return Path(own).expanduser().absolute()
-    xdg = os.environ.get("XDG_DATA_HOME", "")
-    # The XDG specification: a path that is not absolute is to be ignored.
-    root = Path(xdg) if xdg and Path(xdg).is_absolute() else Path.home() / ".local" / "share"
-    return root / "llmdeploy" / "local"
+    return state_dir(TARGET)
 
 
 def _require_extra() -> None:
@@ -339,24 +338,3 @@ def _detached(command: list[str], folder: Path, log: IO[bytes]) -> subprocess.Po
         stderr=log,
         start_new_session=True,
     )
-
-
-def _health(port: int) -> dict[str, Any] | None:
-    answer = _ask(port, "GET", "/_local/health")
-    try:
-        document = json.loads(answer or b"")
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _ask(port: int, method: str, path: str) -> bytes | None:
-    """One request to the cloud's own interface; `None` when nothing answers. Not urllib: it would ask proxies."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HEALTH_TIMEOUT_S)
-    try:
-        connection.request(method, path)
-        return connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()

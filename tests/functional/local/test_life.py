@@ -19,6 +19,7 @@ import pytest
 from llm_deploy.errors import LocalCloudError, MissingExtraError
 from llm_deploy.serving import models
 from llm_deploy.serving.packages import package_dir
+from llm_deploy.settings import announcement
 from llm_deploy.targets import local
 from llm_deploy.targets.local import BACKEND_PACKAGE, DEFAULT_PORT, LocalCloud
 from tests.conftest import Terminal
@@ -98,7 +99,7 @@ def test_a_taken_port_is_one_message(shell: Terminal) -> None:
 
 
 def test_without_a_wish_a_taken_default_port_is_avoided(tmp_path: Path) -> None:
-    """`--target local` in two homes at once needs no port from anybody."""
+    """`--target local` in two homes at once needs no port from anybody; who started it is told, once."""
     cloud = LocalCloud(tmp_path / "home")
     holder = socket.socket()
     try:
@@ -107,7 +108,11 @@ def test_without_a_wish_a_taken_default_port_is_avoided(tmp_path: Path) -> None:
     except OSError:
         pass  # somebody else has it, which serves as well
     try:
-        assert cloud.ensure_running().port != DEFAULT_PORT
+        status = cloud.ensure_running()
+        assert status.port != DEFAULT_PORT
+        assert status.note == f"port {DEFAULT_PORT} is taken by another program; using {status.port}"
+        again = Terminal(tmp_path, {"LLMDEPLOY_HOME": str(tmp_path / "home")}).run("local", "up")
+        assert again.err == ""
     finally:
         cloud.stop()
         holder.close()
@@ -132,6 +137,9 @@ def test_a_damaged_model_is_one_message(shell: Terminal, tmp_path: Path) -> None
     (folder / model.file).write_bytes(b"GGUF but not all of it")
     result = shell.run("local", "up", "--port", "0", code=14, LLMDEPLOY_CACHE=str(cache))
     assert "error: The file of model smollm2 is damaged" in result.err
+    listed = shell.run("models", "list", "--json", LLMDEPLOY_CACHE=str(cache)).json
+    assert [row["state"] for row in listed] == ["damaged"]
+    assert "damaged" in shell.run("models", "list", LLMDEPLOY_CACHE=str(cache)).out
     assert "llmdeploy models pull smollm2" in result.err
 
 
@@ -160,7 +168,7 @@ def test_a_missing_extra_is_one_message(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(local, "find_spec", lambda name: None if name == "xllamacpp" else object())
     with pytest.raises(MissingExtraError, match="needs xllamacpp") as refused:
         LocalCloud(tmp_path / "home").ensure_running(port=0)
-    assert refused.value.hint == "Install it: pip install 'llm-deploy[local]'"
+    assert refused.value.hint == "Install the extra `local`; in a clone: pip install -e '.[local]'"
 
 
 def test_a_cloud_that_dies_at_its_start_shows_its_last_lines(tmp_path: Path) -> None:
@@ -188,7 +196,7 @@ def test_a_cloud_that_does_not_answer_is_stopped_all_the_same(shell: Terminal, m
     started = json.loads(up(shell, "--json"))
     os.kill(started["pid"], signal.SIGSTOP)
     monkeypatch.setattr(local, "STOP_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(local, "HEALTH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(announcement, "HEALTH_TIMEOUT_S", 0.2)
     assert LocalCloud(home(shell)).stop()
     assert wait_until(lambda: not is_running(started["pid"]), timeout_s=2)
 
