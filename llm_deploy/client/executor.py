@@ -13,18 +13,18 @@ from llm_deploy.dialects.types import Generation, GenerationRequest
 from llm_deploy.errors import InferenceRequestError, WireFormatError
 
 DEFAULT_PROMPT = """\
-Write the answer to the user's request below. Where a context is given, take your facts from it.
-
-Request: {query}
+Answer the question, or do what it asks. Take the facts from the context.
 
 Context: {context}
+
+Question: {query}
 
 Answer:"""
 
 BARE_PROMPT = """\
-Write the answer to the user's request below.
+Answer the question, or do what it asks.
 
-Request: {query}
+Question: {query}
 
 Answer:"""
 
