@@ -69,10 +69,20 @@ _BY_KIND: Mapping[str, type[InferenceError]] = {
 """By the kind the server named, which says more than its status. Source: TGI router `error_type`; OpenAI and vLLM
 `error.type`."""
 
-_TOO_LONG = re.compile(r"maximum context length|must have less than \d+ tokens|reduce the length of")
+_TOO_LONG = re.compile(
+    r"maximum context length|must have less than \d+ tokens|tokens \+ `max_new_tokens` must be|reduce the length of"
+)
 """A prompt that does not fit, in vLLM's and TGI's words: LMI says it with 424, its status for everything."""
 
+_TOO_LONG_HINT = (
+    "Shorten the prompt or ask for fewer new tokens; what fits is set by limits.max_input_tokens and max_total_tokens."
+)
+
+_REFUSALS = (InferenceRequestError, OverloadedError, CredentialsError, AccessDeniedError)
+"""Nothing broke: the server would not take this request, or not now, or not from this caller."""
+
 _HINTS: Mapping[type[LlmDeployError], str] = {
+    InferenceRequestError: "Change the request: as it is, it would be refused again.",
     OverloadedError: "Try again shortly; more copies, or fewer requests at once, help for good.",
     NoCapacityError: "The model is still loading or scaled to zero; wait for it, or try again.",
     InferenceTimeoutError: "Stream the answer, or ask for fewer new tokens.",
@@ -111,10 +121,12 @@ def model_error(text: str, *, status: int | None = None, where: str = "the model
 def error_for(failure: Failure, *, status: int | None = None, where: str = "the model server") -> LlmDeployError:
     """The error for a failure that was read from a document."""
     code = status if status is not None else failure.code
-    by_text = InferenceRequestError if _TOO_LONG.search(failure.message) else None
-    kind = by_text or _BY_KIND.get(failure.kind or "") or _BY_STATUS.get(code or 0, InferenceError)
     said = f" (HTTP {status})" if status is not None else ""
-    return kind(f"{where} failed{said}: {failure.message}", hint=_HINTS.get(kind))
+    if _TOO_LONG.search(failure.message):
+        return InferenceRequestError(f"{where} refused the request{said}: {failure.message}", hint=_TOO_LONG_HINT)
+    kind = _BY_KIND.get(failure.kind or "") or _BY_STATUS.get(code or 0, InferenceError)
+    verb = "refused the request" if issubclass(kind, _REFUSALS) else "failed"
+    return kind(f"{where} {verb}{said}: {failure.message}", hint=_HINTS.get(kind))
 
 
 def _failure_of_body(text: str) -> Failure:

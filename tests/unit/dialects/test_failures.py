@@ -59,7 +59,7 @@ def test_the_status_says_the_class(status: int, kind: type[LlmDeployError]) -> N
 def test_every_engines_shape_gives_its_message(body: object) -> None:
     """The message is the server's sentence, not its JSON."""
     error = model_error(body if isinstance(body, str) else json.dumps(body), status=400)
-    assert error.message == "the model server failed (HTTP 400): input is too long"
+    assert error.message == "the model server refused the request (HTTP 400): input is too long"
 
 
 def test_the_kind_that_a_server_names_goes_before_its_status() -> None:
