@@ -41,6 +41,12 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
     "SignatureDoesNotMatch": CredentialsError,
     "InvalidSignatureException": CredentialsError,
     "InvalidAccessKeyId": CredentialsError,
+    "MissingAuthenticationToken": CredentialsError,
+    "MissingAuthenticationTokenException": CredentialsError,
+    "IncompleteSignature": CredentialsError,
+    "IncompleteSignatureException": CredentialsError,
+    "RequestExpired": CredentialsError,
+    "RequestTimeTooSkewed": CredentialsError,
     "NoSuchEntity": NotFoundError,
     "ResourceNotFound": NotFoundError,
     "ResourceNotFoundException": NotFoundError,
@@ -48,6 +54,9 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
     "ResourceInUse": ConflictError,
     "EntityAlreadyExists": ConflictError,
     "DeleteConflict": ConflictError,
+    "ConcurrentModification": BusyError,
+    "ConcurrentModificationException": BusyError,
+    "ConcurrentUpdateException": BusyError,
     "ResourceLimitExceeded": QuotaError,
     "LimitExceeded": QuotaError,
     "LimitExceededException": QuotaError,
@@ -71,11 +80,22 @@ _HINTS: Mapping[type[LlmDeployError], str] = {
     AccessDeniedError: "Ask for the permission that is named, or use the deploy identity of `llmdeploy create-roles`.",
     CredentialsError: "Renew them: `aws sso login`, a new session, or the keys in .env. "
     "`--target local` needs no credentials.",
+    BusyError: "Wait a moment and run the same command again; it goes on where it stopped.",
     QuotaError: "Ask for an increase in the Service Quotas console, or choose another instance type or region.",
     NotYetError: "A new role takes up to a minute. If it is not new: does it exist in this account, and does it trust "
     "sagemaker.amazonaws.com? `llmdeploy create-roles` makes one; AWS_ARN_ROLE in .env names it.",
     ThrottledError: "Wait a minute and run the same command again; it goes on where it stopped.",
 }
+
+CLOCK_HINT = (
+    "AWS refuses requests whose time is minutes off: set this machine's clock, then run the same command again."
+)
+
+_CLOCK_IS_OFF = re.compile(r"^(RequestExpired|RequestTimeTooSkewed)$|Signature (expired|not yet current)")
+"""A code, or the words with which services that only know `InvalidSignatureException` say it.
+
+Source: AWS General Reference, "Troubleshooting AWS Signature Version 4 errors"; botocore's own list of skew errors.
+"""
 
 NO_CREDENTIALS_HINT = (
     "Sign in (`aws sso login` or `aws configure`), set AWS_PROFILE, or put AWS_ACCESS_KEY and AWS_SECRET_KEY "
@@ -204,7 +224,8 @@ def _from_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
     by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)
     kind = _CODES.get(code) or by_text or CloudError
-    return kind(f"cannot {action}: {text or code} ({code})", hint=_HINTS.get(kind))
+    off = kind is CredentialsError and (_CLOCK_IS_OFF.search(code) or _CLOCK_IS_OFF.search(text))
+    return kind(f"cannot {action}: {text or code} ({code})", hint=CLOCK_HINT if off else _HINTS.get(kind))
 
 
 def _from_library(error: Exception, action: str) -> LlmDeployError:

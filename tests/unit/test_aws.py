@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore import exceptions
 
-from llm_deploy.aws import NO_CREDENTIALS_HINT, Session, aws_errors, translate
+from llm_deploy.aws import CLOCK_HINT, NO_CREDENTIALS_HINT, Session, aws_errors, translate
 from llm_deploy.errors import (
     AccessDeniedError,
     BusyError,
@@ -41,6 +41,12 @@ def answer(code: str, message: str) -> exceptions.ClientError:
         ("AccessDeniedException", "User: x is not authorized to perform: sagemaker:CreateModel", AccessDeniedError),
         ("ExpiredToken", "The security token included in the request is expired", CredentialsError),
         ("UnrecognizedClientException", "The security token included in the request is invalid.", CredentialsError),
+        ("MissingAuthenticationToken", "Request is missing Authentication Token", CredentialsError),
+        ("IncompleteSignature", "Authorization header requires 'Signature' parameter.", CredentialsError),
+        ("RequestExpired", "Request has expired.", CredentialsError),
+        ("RequestTimeTooSkewed", "The difference between the request time and the current time", CredentialsError),
+        ("ConcurrentUpdateException", "There is already a pending update to this scalable target", BusyError),
+        ("ConcurrentModification", "The request was submitted simultaneously with another", BusyError),
         ("ThrottlingException", "Rate exceeded", ThrottledError),
         ("NoSuchEntity", "The role with name x cannot be found.", NotFoundError),
         ("ValidationException", "Could not assume role arn:aws:iam::1:role/x. Please ensure", NotYetError),
@@ -71,6 +77,24 @@ def test_the_clouds_answers_are_told_apart(code: str, message: str, expected: ty
 def test_what_goes_wrong_before_an_answer_is_told_apart(error: Exception, expected: type[LlmDeployError]) -> None:
     """Missing credentials, a wrong profile or region, no network: each its own kind with its own way out."""
     assert type(translate(error, "list endpoints")) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "clock"),
+    [
+        ("RequestExpired", "Request has expired.", True),
+        ("RequestTimeTooSkewed", "too large", True),
+        ("InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than 20260101T001500Z", True),
+        ("SignatureDoesNotMatch", "Signature not yet current: 20260101T001500Z is still later than x", True),
+        ("InvalidSignatureException", "The request signature we calculated does not match", False),
+        ("ExpiredToken", "The security token included in the request is expired", False),
+    ],
+)
+def test_a_wrong_clock_is_not_taken_for_wrong_credentials(code: str, message: str, *, clock: bool) -> None:
+    """Renewing keys would not help; the clock is named, and only where the cloud speaks of time."""
+    hint = translate(answer(code, message), "list endpoints").hint or ""
+    assert (hint == CLOCK_HINT) is clock
+    assert ("clock" in hint) is clock
 
 
 def test_missing_credentials_say_every_way_to_have_some() -> None:
