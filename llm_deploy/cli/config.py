@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_deploy.cli import options
+
 if TYPE_CHECKING:
     from llm_deploy.settings import Settings
     from llm_deploy.spec import LoadedSpec
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and explain specs and settings.")
-
-MASK = "********"
 
 Config = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG]", help="A spec file; without one the Twin that .env describes.")
@@ -26,7 +26,6 @@ Assignments = Annotated[
 EndpointTypeName = Annotated[
     str | None, typer.Option("--endpoint-type", metavar="TYPE", help="model or inference-component.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON on standard output.")]
 
 
 @app.command("show")
@@ -34,14 +33,14 @@ def show(
     config: Config = None,
     assignments: Assignments = None,
     endpoint_type: EndpointTypeName = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Print every value of a spec and of the settings, and where it came from. Secrets are masked."""
     from llm_deploy.catalog import load_spec
     from llm_deploy.settings import load_settings
 
     settings = load_settings()
-    overrides = dict(_pair(text) for text in assignments or [])
+    overrides = options.pairs(assignments or [])
     loaded = load_spec(config, settings=settings, overrides=overrides, endpoint_type=endpoint_type)
     rows = {"spec": _spec_rows(loaded), "settings": _settings_rows(settings)}
     notes = (*loaded.notes, *(f"not used here: {problem}" for problem in settings.problems))
@@ -83,15 +82,6 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
-def _pair(text: str) -> tuple[str, str]:
-    from llm_deploy.errors import SpecError
-
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise SpecError(f"--set {text}: expected KEY=VALUE, such as instance.type=ml.g6.xlarge.")
-    return key.strip(), value
-
-
 def _spec_rows(loaded: LoadedSpec) -> list[dict[str, Any]]:
     from llm_deploy.spec.layers import paths
     from llm_deploy.spec.rules import dotted
@@ -106,16 +96,17 @@ def _spec_rows(loaded: LoadedSpec) -> list[dict[str, Any]]:
 
 
 def _shown(document: Any, path: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - any value of a document
-    from llm_deploy.spec.rules import is_secret
+    from llm_deploy.spec.masking import masked
 
     for part in path:
         document = document[part]
-    return MASK if isinstance(document, str) and is_secret(str(path[-1]), document) else document
+    return masked(document, str(path[-1]))
 
 
 def _settings_rows(settings: Settings) -> list[dict[str, Any]]:
     from pydantic import SecretStr
 
+    from llm_deploy.spec.masking import MASK
     from llm_deploy.spec.vocabulary import FIELDS
 
     in_spec = {variable for variable, _ in FIELDS}

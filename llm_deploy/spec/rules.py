@@ -319,10 +319,3 @@ def _tensor_parallel(spec: DeploymentSpec) -> Iterator[Finding]:
                 f"{value!r} contradicts resources.num_accelerators ({wanted}), which is the tensor parallel degree",
                 involves=(("resources", "num_accelerators"),),
             )
-
-
-def is_secret(name: str, value: str) -> bool:
-    """Whether a variable's value is not to be shown: by its name, or because it looks like a Hub token."""
-    known = name.upper() in TOKEN_NAMES | NEVER_IN_ENVIRONMENT
-    likely = name.upper().endswith(("_TOKEN", "_KEY", "_SECRET", "_PASSWORD"))
-    return known or likely or bool(TOKEN_SHAPE.search(value))

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from llm_deploy.cli.config import MASK, app
+from llm_deploy.cli.config import app
 from llm_deploy.errors import SpecError
 from llm_deploy.settings import Settings
+from llm_deploy.spec.masking import MASK
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "hf_" + "A1b2" * 9
@@ -90,9 +91,9 @@ def test_schema_is_the_file_in_configs() -> None:
 
 
 def test_a_flag_without_a_value_is_explained() -> None:
-    """KEY=VALUE."""
+    """FIELD=VALUE, with an example."""
     Path("s.yaml").write_text("name: mine\nmodel: a/b\n")
-    with pytest.raises(SpecError, match="expected KEY=VALUE"):
+    with pytest.raises(SpecError, match="expected FIELD=VALUE"):
         run("show", "s.yaml", "--set", "resources.copies")
 
 
