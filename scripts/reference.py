@@ -33,7 +33,7 @@ SETTINGS_HEAD = """
 # Settings
 
 Read from the environment and from `.env` in the current folder; the environment wins. An empty value counts as not set.
-AWS's own variables (AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN, AWS_CONFIG_FILE, ...) are read by boto3 as everywhere.
+AWS's own variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CONFIG_FILE, ...) are read by boto3 as everywhere.
 The last column names the field of the [spec](spec.md) that a variable fills when no file is given, or when the file
 says `from_env: true`.
 
@@ -55,6 +55,9 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Sampling defaults of the clients", ("TEMPERATURE_", "TOP_P_", "MAX_NEW_")),
     ("llmdeploy itself", ("LLMDEPLOY_",)),
 )
+
+FOLLOWERS = frozenset({"SAGEMAKER_ENDPOINT_CONFIG_INFERENCE", "SM_NUM_GPUS"})
+"""Variables that follow another one unless they are set: a copied line would hold them back."""
 
 
 def spec_page() -> str:
@@ -85,7 +88,7 @@ def env_example() -> str:
         parts.append(f"\n# --- {title}\n")
         for name, info in Settings.model_fields.items():
             if name.startswith(beginnings):
-                parts += [f"# {info.description}\n", _env_line(name, info)]
+                parts += [f"# {_cell(info.description)}\n", _env_line(name, info)]
     return "".join(parts)
 
 
@@ -164,7 +167,9 @@ def _default(info: FieldInfo, shape: str = "{}") -> str | None:
 
 def _env_line(name: str, info: FieldInfo) -> str:
     value = _default(info)
-    return f"# {name}=\n" if value is None else f"{name}={value}\n"
+    if value is None:
+        return f"# {name}=\n"
+    return f"{'# ' if name in FOLLOWERS else ''}{name}={value}\n"
 
 
 if __name__ == "__main__":

@@ -26,13 +26,14 @@ def session_from_environment(region: str | None = None) -> Session:
     target, default = settings.LLMDEPLOY_TARGET, Settings.model_fields["LLMDEPLOY_TARGET"].default
     if target != default:
         return _announced_session(target)
-    access, secret = settings.AWS_ACCESS_KEY, settings.AWS_SECRET_KEY
+    access, secret, token = settings.AWS_ACCESS_KEY, settings.AWS_SECRET_KEY, settings.session_token
     return Session(
         region=region or settings.AWS_REGION,
         profile=settings.AWS_PROFILE,
         endpoint_url=settings.AWS_ENDPOINT_URL,
         access_key=access.get_secret_value() if access else None,
         secret_key=secret.get_secret_value() if secret else None,
+        token=token.get_secret_value() if token else None,
     )
 
 

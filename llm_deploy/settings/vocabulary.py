@@ -20,6 +20,9 @@ LARGEST_FILE_BYTES = 64 * 1024
 NEEDED_BY_ALL = ("AWS_", "LLMDEPLOY_", "HUGGINGFACE_")
 """Variables that every command needs begin so; the others describe a deployment."""
 
+TEMPORARY_KEY_PREFIX = "ASIA"
+"""Source: IAM user guide, "Understanding unique ID prefixes": AKIA for access keys, ASIA for those of STS."""
+
 REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
 ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+$"
 URL_PATTERN = r"^https?://[^\s/]+"
@@ -37,8 +40,8 @@ Count = Annotated[int, Field(ge=1, le=100_000_000)]
 class Settings(BaseSettings):
     """Every variable that `llmdeploy` reads; environment over `.env` over default. Build it with `load_settings`.
 
-    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and the rest of AWS's own variables are read by boto3
-    itself and are not repeated here.
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rest of AWS's own variables are read by boto3 itself and are not
+    repeated here; AWS_SESSION_TOKEN belongs to AWS_ACCESS_KEY as well as to them.
     """
 
     model_config = SettingsConfigDict(
@@ -61,6 +64,8 @@ class Settings(BaseSettings):
     """Access key of the deploy identity, as `llmdeploy create-roles --write-env` writes it; else boto3's own search."""
     AWS_SECRET_KEY: SecretStr | None = None
     """The secret half of AWS_ACCESS_KEY."""
+    AWS_SESSION_TOKEN: SecretStr | None = None
+    """Session token of a temporary AWS_ACCESS_KEY (one that begins with ASIA); any other key is used without it."""
     AWS_ARN_ROLE: Annotated[str, Field(pattern=ROLE_PATTERN, max_length=2048)] | None = None
     """ARN of the execution role of the containers; else `sagemaker_execution_role.json` of `llmdeploy create-roles`."""
     AWS_PROFILE: str | None = None
@@ -95,7 +100,8 @@ class Settings(BaseSettings):
     SAGEMAKER_ENDPOINT_INFERENCE: str = "twin"
     """Name of the endpoint."""
     SAGEMAKER_ENDPOINT_CONFIG_INFERENCE: str = "twin"
-    """Beginning of the endpoint configuration's name; the hash of its content follows."""
+    """Part of the endpoint configuration's name, which always begins with the endpoint's name and ends with a hash of
+    its content; the endpoint's name alone when not set."""
     TEMPERATURE_INFERENCE: Annotated[float, Field(ge=0, le=100)] = 0.01
     """Sampling temperature of this deployment's clients."""
     TOP_P_INFERENCE: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -104,7 +110,7 @@ class Settings(BaseSettings):
     """Longest answer that this deployment's clients ask for, in tokens."""
 
     LLMDEPLOY_TARGET: Annotated[str, Field(pattern=TARGET_PATTERN)] = "sagemaker"
-    """Where to deploy to: sagemaker, or local (the local cloud). `--target` wins."""
+    """Where to deploy to, and where the Python client looks: sagemaker, or local (the local cloud). `--target` wins."""
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _problems: tuple[str, ...] = PrivateAttr(default=())
@@ -116,6 +122,15 @@ class Settings(BaseSettings):
         Such words are common, so that they are an error only where the variables are asked for.
         """
         return self._problems
+
+    @property
+    def session_token(self) -> SecretStr | None:
+        """AWS_SESSION_TOKEN where it is AWS_ACCESS_KEY's.
+
+        A token in the environment often is another sign-in's, and AWS refuses a lasting key that comes with one.
+        """
+        key = self.AWS_ACCESS_KEY
+        return self.AWS_SESSION_TOKEN if key and key.get_secret_value().startswith(TEMPORARY_KEY_PREFIX) else None
 
     def origin(self, name: str) -> str | None:
         """Where a variable was set: `.env:3 GPUS`, `environment GPUS`, or `None` for its default."""

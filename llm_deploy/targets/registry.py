@@ -92,6 +92,7 @@ def _sagemaker(settings: Settings) -> Connection:
         endpoint_url=settings.AWS_ENDPOINT_URL,
         access_key=_revealed(settings.AWS_ACCESS_KEY),
         secret_key=_revealed(settings.AWS_SECRET_KEY),
+        token=_revealed(settings.session_token),
     )
     return Connection("sagemaker", session, settings)
 

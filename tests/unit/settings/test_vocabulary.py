@@ -178,3 +178,17 @@ def test_other_names_are_no_attributes() -> None:
 
     with pytest.raises(AttributeError, match="Setings"):
         module.Setings  # noqa: B018 - reading it is the test
+
+
+@pytest.mark.parametrize(("key", "token"), [("ASIAX", SECRET), ("AKIAX", None), ("LOCALCLOUD", None)])
+def test_a_session_token_goes_with_a_temporary_key_only(key: str, token: str | None) -> None:
+    """AWS refuses a lasting key that comes with another sign-in's token, which the environment may well hold."""
+    settings = from_text(f"AWS_ACCESS_KEY={key}\nAWS_SECRET_KEY=s\nAWS_SESSION_TOKEN={SECRET}\n")
+    found = settings.session_token
+    assert (found.get_secret_value() if found else None) == token
+    assert SECRET not in repr(settings)
+
+
+def test_a_session_token_without_our_key_is_left_to_boto3() -> None:
+    """It belongs to AWS_ACCESS_KEY_ID then."""
+    assert from_text(f"AWS_SESSION_TOKEN={SECRET}\n").session_token is None
