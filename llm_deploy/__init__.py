@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from llm_deploy.client.endpoint import LLMInferenceHttpEndpoint, LLMInferenceSagemakerEndpoint
     from llm_deploy.client.executor import InferenceExecutor
     from llm_deploy.client.inference import Inference, StreamingInference
+    from llm_deploy.deploy.service import DeploymentService
     from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
     from llm_deploy.spec import DeploymentSpec, EndpointType, ResourceRequirements
-    from llm_deploy.targets.huggingface import create_endpoint
+    from llm_deploy.targets.deployment import ResourceManager
+    from llm_deploy.targets.huggingface import SagemakerHuggingfaceStrategy, create_endpoint
 
     __version__: str
 
 __all__ = [
     "Chunk",
+    "DeploymentService",
     "DeploymentSpec",
     "EndpointType",
     "Generation",
@@ -28,7 +31,9 @@ __all__ = [
     "InferenceExecutor",
     "LLMInferenceHttpEndpoint",
     "LLMInferenceSagemakerEndpoint",
+    "ResourceManager",
     "ResourceRequirements",
+    "SagemakerHuggingfaceStrategy",
     "StreamingInference",
     "__version__",
     "create_endpoint",
@@ -37,6 +42,7 @@ __all__ = [
 
 _HOMES = {
     "Chunk": "llm_deploy.dialects.types",
+    "DeploymentService": "llm_deploy.deploy.service",
     "DeploymentSpec": "llm_deploy.spec",
     "EndpointType": "llm_deploy.spec",
     "Generation": "llm_deploy.dialects.types",
@@ -45,7 +51,9 @@ _HOMES = {
     "InferenceExecutor": "llm_deploy.client.executor",
     "LLMInferenceHttpEndpoint": "llm_deploy.client.endpoint",
     "LLMInferenceSagemakerEndpoint": "llm_deploy.client.endpoint",
+    "ResourceManager": "llm_deploy.targets.deployment",
     "ResourceRequirements": "llm_deploy.spec",
+    "SagemakerHuggingfaceStrategy": "llm_deploy.targets.huggingface",
     "StreamingInference": "llm_deploy.client.inference",
     "create_endpoint": "llm_deploy.targets.huggingface",
 }

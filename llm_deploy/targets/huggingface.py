@@ -8,7 +8,6 @@ Both do what `llmdeploy deploy-endpoint --yes` does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -51,7 +50,7 @@ class SagemakerHuggingfaceStrategy:
         manager = deployment_service.resource_manager
         if not isinstance(manager, deployment.ResourceManager):
             raise TypeError("SagemakerHuggingfaceStrategy needs DeploymentService(ResourceManager())")
-        self._manager = manager
+        self._service, self._manager = deployment_service, manager
 
     def deploy(
         self,
@@ -75,7 +74,8 @@ class SagemakerHuggingfaceStrategy:
         """
         if (spec is None) == (not seed_arguments):
             raise TypeError("deploy() takes a DeploymentSpec, or the seed's keyword arguments, not both")
-        return _deploy(spec or spec_from_seed(**seed_arguments), self._manager.connection, on_step, timeout_s)
+        spec = spec or spec_from_seed(**seed_arguments)
+        return _deploy(spec, self._manager.connection, on_step, timeout_s, self._service)
 
 
 def create_endpoint(
@@ -87,7 +87,8 @@ def create_endpoint(
     """Deploy what `.env` describes (the Twin, where it says nothing), as the seed's function of this name."""
     settings = load_settings()
     spec = load_spec(None, settings=settings, endpoint_type=endpoint_type).spec
-    return _deploy(spec, connect(target, settings=settings), on_step, DEFAULT_TIMEOUT_S)
+    connection = connect(target, settings=settings)
+    return _deploy(spec, connection, on_step, DEFAULT_TIMEOUT_S, deployment.service_for(connection))
 
 
 def spec_from_seed(
@@ -135,12 +136,14 @@ def spec_from_seed(
         raise SpecError("\n".join(lines)) from None
 
 
-def _deploy(spec: DeploymentSpec, connection: Connection, on_step: OnStep, timeout_s: float) -> Receipt:
-    started_s = time.monotonic()
-    deployed = deployment.plan_deployment(spec, connection)
+def _deploy(
+    spec: DeploymentSpec, connection: Connection, on_step: OnStep, timeout_s: float, service: DeploymentService
+) -> Receipt:
+    started_s = service.clock.now_s()
+    deployed = deployment.plan_deployment(spec, connection, service=service)
     steps: list[Step] = []
-    for step in deployment.apply_deployment(deployed, connection, timeout_s=timeout_s):
+    for step in deployment.apply_deployment(deployed, connection, timeout_s=timeout_s, service=service):
         steps.append(step)
         on_step(step)
     answer = deployment.smoke(deployed, connection)
-    return deployment.receipt(deployed, connection, steps, time.monotonic() - started_s, answer)
+    return deployment.receipt(deployed, connection, steps, service.clock.now_s() - started_s, answer)

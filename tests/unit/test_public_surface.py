@@ -13,9 +13,10 @@ import llm_deploy
 HEAVY = ("boto3", "botocore", "pydantic", "typer", "rich", "urllib3", "yaml", "loguru", "asyncio", "ssl")
 
 SURFACE = {
-    "Chunk", "DeploymentSpec", "EndpointType", "Generation", "GenerationRequest", "Inference", "InferenceExecutor",
-    "LLMInferenceHttpEndpoint", "LLMInferenceSagemakerEndpoint", "ResourceRequirements", "StreamingInference",
-    "__version__", "create_endpoint", "errors",
+    "Chunk", "DeploymentService", "DeploymentSpec", "EndpointType", "Generation", "GenerationRequest", "Inference",
+    "InferenceExecutor", "LLMInferenceHttpEndpoint", "LLMInferenceSagemakerEndpoint", "ResourceManager",
+    "ResourceRequirements", "SagemakerHuggingfaceStrategy", "StreamingInference", "__version__", "create_endpoint",
+    "errors",
 }  # fmt: skip
 
 
