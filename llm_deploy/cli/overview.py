@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from llm_deploy.cli import options
 
 
-def list_deployments(target: options.Target = None, as_json: options.AsJson = False) -> None:
+def list_deployments(
+    target: options.Target = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Also models and endpoint configs that were left without an endpoint; slow: a call for each."
+        ),
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """List the deployments of this account and region, and components that were left without an endpoint."""
     from llm_deploy.cli import screen
     from llm_deploy.targets.registry import connect
+    from llm_deploy.targets.sagemaker.leftovers import leftovers
     from llm_deploy.targets.sagemaker.overview import deployments
 
-    found = list(deployments(connect(target).session))
+    session = connect(target).session
+    found = list(deployments(session))
+    left = list(leftovers(session, (item.name for item in found if not item.orphan))) if everything else []
     if as_json:
-        screen.write_json(screen.json_of(found))
+        screen.write_json(screen.json_of([*found, *left]))
         return
-    if not found:
+    if not found and not left:
         screen.say("No deployments.")
         return
     rows = [
         (item.name, item.status + (" (no endpoint)" if item.orphan else ""), item.endpoint_type, item.model)
         for item in found
     ]
+    rows += [
+        (item.name, item.status, "-", f"left: {', '.join((*item.models, *item.endpoint_configs))}") for item in left
+    ]
+    if left:
+        screen.say("What is left without an endpoint bills nothing; `llmdeploy delete-endpoint NAME` removes it.")
     for line in screen.table(rows, ("NAME", "STATUS", "TYPE", "MODEL")):
         typer.echo(line)
 
