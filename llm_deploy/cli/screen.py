@@ -13,7 +13,7 @@ import typer
 
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.plan import Action, Change, Plan, short_kind
-from llm_deploy.deploy.receipt import Receipt
+from llm_deploy.deploy.receipt import Receipt, masked_difference
 from llm_deploy.errors import SpecError
 
 _COLOURS = {
@@ -58,7 +58,7 @@ def show_plan(plan: Plan, title: str) -> None:
     width = max((len(short_kind(change.kind)) for change in plan.changes), default=0)
     for change in plan.changes:
         typer.secho(_plan_line(change, width), fg=_COLOURS[change.action], err=True)
-        for difference in change.differences[:SHOWN_DIFFERENCES]:
+        for difference in map(masked_difference, change.differences[:SHOWN_DIFFERENCES]):
             say(f"        {difference.path}: {difference.found!r} -> {difference.wanted!r}")
         if len(change.differences) > SHOWN_DIFFERENCES:
             say(f"        and {len(change.differences) - SHOWN_DIFFERENCES} more")
