@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from llm_deploy.cli.screen import show_plan
 from llm_deploy.deploy.plan import Action, Change, Difference, Plan
 from llm_deploy.resource import INFERENCE_COMPONENT
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_plan_on_the_screen_holds_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
