@@ -81,9 +81,9 @@ def main() -> None:
         shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = time.monotonic() - started_s
     print(
-        f"\nThe demo took {seconds:.0f} s. What is left of it on this machine: the model and the emulator behind IAM and"
+        f"\nThe demo took {seconds:.0f} s. What is left on this machine, for the next time: the model and the emulator"
     )
-    print(f"S3, {kept_mb():.0f} MB in {cache_dir()}, for the next time.")
+    print(f"behind IAM and S3, {kept_mb():.0f} MB in {cache_dir()}.")
 
 
 def kept_mb() -> float:

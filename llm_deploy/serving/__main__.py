@@ -53,7 +53,8 @@ def _serve(options: argparse.Namespace) -> int:
         from llm_deploy.serving import process  # noqa: PLC0415 - `--help` needs no web server
     except ImportError as error:
         raise MissingExtraError(
-            f"The model server cannot be imported: {error}.", hint="Run: pip install 'llm-deploy[serve]'"
+            f"The model server cannot be imported: {error}.",
+            hint="Install the extra `serve`; in a clone: pip install -e '.[serve]'",
         ) from error
     from llm_deploy.serving.contract import read_contract  # noqa: PLC0415 - as above
     from llm_deploy.serving.llamacpp import LlamaCpp  # noqa: PLC0415 - as above

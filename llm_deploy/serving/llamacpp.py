@@ -114,7 +114,8 @@ class LlamaCpp:
             import xllamacpp  # noqa: PLC0415 - 100 MB, and only after the line above
         except ImportError as error:
             raise MissingExtraError(
-                f"The engine cannot be imported: {error}.", hint="Run: pip install 'llm-deploy[serve]'"
+                f"The engine cannot be imported: {error}.",
+                hint="Install the extra `serve`; in a clone: pip install -e '.[serve]'",
             ) from error
         self._folder = _private_folder()
         try:
@@ -123,7 +124,7 @@ class LlamaCpp:
             self.close()
             raise ModelFileError(
                 f"llama.cpp cannot load {self._path}; its reason is on the lines above.",
-                hint="The file may be damaged: fetch it again (llmdeploy models verify, remove, pull).",
+                hint="The file may be damaged: fetch it again (llmdeploy models verify, then pull).",
             ) from error
 
     def _parameters(self, parameters: _Foreign) -> _Foreign:
