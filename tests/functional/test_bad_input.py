@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.conftest import ROOT, Result, Terminal
@@ -34,6 +40,11 @@ def test_no_credentials(terminal: Terminal) -> None:
         (("deploy-endpoint", TWIN, "--set", "nonsense"), "FIELD=VALUE"),
         (("deploy-endpoint", TWIN, "--endpoint-type", "serverless"), "endpoint_type"),
         (("list", "--target", "azure"), "unknown target 'azure'"),
+        (("delete-endpoint", "bad_name!!", "--yes"), "'bad_name!!' is no deployment's name"),
+        (("status", "bad_name!!"), "'bad_name!!' is no deployment's name"),
+        (("describe", "bad_name!!"), "'bad_name!!' is no deployment's name"),
+        (("logs", "bad_name!!"), "'bad_name!!' is no deployment's name"),
+        (("invoke", "bad_name!!", "hello"), "'bad_name!!' is no deployment's name"),
     ],
 )
 def test_what_is_wrong_is_named(terminal: Terminal, arguments: tuple[str, ...], says: str) -> None:
@@ -73,6 +84,8 @@ def test_an_endpoint_that_does_not_exist(local_cloud: Terminal) -> None:
     """Asking for it is exit code 6, whatever the question."""
     for command in (("status", "nobody"), ("describe", "nobody"), ("logs", "nobody"), ("invoke", "nobody", "hello")):
         clear(local_cloud.run(*command, code=6), "nobody")
+    for command in (("status", "nobody"), ("describe", "nobody"), ("invoke", "nobody", "hello")):
+        clear(local_cloud.run(*command, code=6), "`llmdeploy list` shows")
 
 
 def test_a_role_of_another_account(terminal: Terminal, local_cloud: Terminal) -> None:
@@ -93,14 +106,75 @@ def test_a_token_in_a_containers_environment_is_refused(terminal: Terminal) -> N
     assert "hf_abcdef" not in result.err
 
 
-def test_no_disk(local_cloud: Terminal) -> None:
-    """Where nothing can be written, roles are not half made: the key that could not be kept is removed again."""
-    result = Terminal(local_cloud.folder, local_cloud.environment).run(
-        "create-roles", "--prefix", "nodisk", "--yes", "--output", "/dev/full/x", code=None
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB without a free byte."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine lets nobody mount a file system")
+    try:
+        with (folder / "full").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def deployers_keys(variables: dict[str, str], prefix: str) -> list[str]:
+    """The ids of the keys that the user of `create-roles` has."""
+    iam = boto3.client(
+        "iam",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        region_name=variables["AWS_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
     )
-    assert result.code != 0
-    clear(result, "/dev/full")
-    local_cloud.run("delete-roles", "--prefix", "nodisk", "--yes")
+    name = f"llmdeploy-{prefix}-deployer"
+    iam.get_user(UserName=name)  # it must exist, or having no key says nothing
+    answer = iam.list_access_keys(UserName=name)
+    return [key["AccessKeyId"] for key in answer["AccessKeyMetadata"]]
+
+
+@pytest.mark.row("T1")
+def test_a_key_that_cannot_be_kept_is_removed_again(
+    local_cloud: Terminal, pointed_at_it: dict[str, str], full_disk: Path
+) -> None:
+    """On a full disk no key is left whose secret nobody has; with room again, the same command ends well."""
+    create = ("create-roles", "--prefix", "nodisk", "--yes", "--output", str(full_disk))
+    clear(local_cloud.run(*create, code=7), "No space left on device", "it was removed again", "--output")
+    assert deployers_keys(pointed_at_it, "nodisk") == []
+
+    (full_disk / "full").unlink()
+    local_cloud.run(*create)
+    kept = json.loads((full_disk / "sagemaker_user_credentials.json").read_text())["AccessKeyId"]
+    assert deployers_keys(pointed_at_it, "nodisk") == [kept]
+    local_cloud.run("delete-roles", "--prefix", "nodisk", "--yes", "--output", str(full_disk))
+
+
+@pytest.mark.row("T1")
+def test_a_folder_that_cannot_be_made_leaves_no_key(local_cloud: Terminal, pointed_at_it: dict[str, str]) -> None:
+    """As a full disk, where a path leads nowhere."""
+    (local_cloud.folder / "a-file").write_text("")
+    nowhere = str(local_cloud.folder / "a-file" / "folder")
+    create = ("create-roles", "--prefix", "nowhere", "--yes", "--output", nowhere)
+    clear(local_cloud.run(*create, code=7), nowhere, "it was removed again")
+    assert deployers_keys(pointed_at_it, "nowhere") == []
+    local_cloud.run("delete-roles", "--prefix", "nowhere", "--yes")
+
+
+def test_a_model_that_does_not_fit_on_the_disk(terminal: Terminal, full_disk: Path) -> None:
+    """Room for the beginning of it, then none: one message, and nothing that looks like a model."""
+    (full_disk / "full").unlink()
+    cache = str(full_disk)
+    pulled = terminal.run("models", "pull", code=13, LLMDEPLOY_CACHE=cache)
+    clear(pulled, "No room on the disk", "LLMDEPLOY_CACHE")
+    listed = terminal.run("models", "list", "--json", LLMDEPLOY_CACHE=cache).json
+    assert [row["path"] for row in listed] == [None]
 
 
 def test_the_help_of_every_command_works(tmp_path: Path) -> None:
