@@ -31,7 +31,7 @@ def up(
     speed: Annotated[float | None, typer.Option(min=0.01, help="AWS's durations are divided by it. [60]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Start the local cloud, unless it runs, and wait until it answers. The first start fetches about 100 MB."""
+    """Start the local cloud, unless it runs, and wait until it answers. The first start downloads 95 MB."""
     from llm_deploy.targets.local import LocalCloud
 
     with _progress_bar() as progress:

@@ -114,7 +114,7 @@ class LocalCloud:
     ) -> LocalStatus:
         """Start the cloud unless it runs, and wait until it answers. Blocks; safe in several processes at once.
 
-        The first start fetches the model and the backend (about 100 MB).
+        The first start downloads the model and the backend (95 MB).
 
         Args:
             port: Port to listen on, 0 for any free one. By default 4599, or any free one when that is taken (a note).
