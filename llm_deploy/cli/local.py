@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+from llm_deploy.cli.downloads import progress_bar
 
 app = typer.Typer(no_args_is_help=True, help="The local cloud: AWS's wire protocol on this machine, with a real model.")
 
@@ -34,7 +34,7 @@ def up(
     """Start the local cloud, unless it runs, and wait until it answers. The first start downloads 95 MB."""
     from llm_deploy.targets.local import LocalCloud
 
-    with _progress_bar() as progress:
+    with progress_bar("local cloud") as progress:
         status = LocalCloud().ensure_running(port, speed, progress=progress)
     if status.note:
         typer.echo(status.note, err=True)
@@ -119,18 +119,3 @@ def _assignment(shell: Shell, name: str, value: str) -> str:
         escaped = value.replace("'", "''")
         return f"$Env:{name} = '{escaped}'"
     return f"export {name}={shlex.quote(value)}"
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """Show downloads on a terminal's standard error; nothing where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("local cloud", visible=False)
-        yield lambda phase, done, total: bars.update(task, description=phase, completed=done, total=total, visible=True)

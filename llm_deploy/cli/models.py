@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+
+from llm_deploy.cli.downloads import progress_bar
 
 app = typer.Typer(no_args_is_help=True, help="Models that run on this machine.")
 
@@ -88,18 +87,3 @@ def verify(name: Name = "smollm2") -> None:
 def model_size(size_bytes: int) -> str:
     """Format a size for people, in MB of 10^6 bytes."""
     return f"{size_bytes / 1e6:.0f} MB"
-
-
-@contextmanager
-def progress_bar(name: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """Show a bar on a terminal's standard error; nothing where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(name)
-        yield lambda phase, done, total: bars.update(task, description=f"{name}: {phase}", completed=done, total=total)

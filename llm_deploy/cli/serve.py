@@ -39,7 +39,7 @@ def _model(given: str) -> list[str]:
     """Fetch a known model with progress shown here; a path is left to the server."""
     if given.endswith(".gguf") or os.sep in given or Path(given).is_file():
         return ["--model", given]
-    from llm_deploy.cli.models import progress_bar
+    from llm_deploy.cli.downloads import progress_bar
     from llm_deploy.serving import models
 
     with progress_bar(given) as progress:
