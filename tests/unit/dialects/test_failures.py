@@ -79,3 +79,27 @@ def test_any_body_gives_one_bounded_error(body: str, status: int | None) -> None
     """Whatever a server says, there is a message, and it is not megabytes long."""
     error = model_error(body, status=status)
     assert 0 < len(error.message) < MAX_QUOTED_CHARS + 200
+
+
+@pytest.mark.parametrize(
+    ("status", "verb"),
+    [(400, "refused"), (403, "refused"), (422, "refused"), (429, "refused"), (424, "failed"), (500, "failed")],
+)
+def test_a_refusal_is_not_called_a_failure(status: int, verb: str) -> None:
+    """Who reads "failed" looks at the server; who reads "refused the request" at the request."""
+    assert f"the model server {verb}" in model_error('{"error": "no"}', status=status).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3001 `inputs` tokens and 100",
+        "Input validation error: `inputs` must have less than 1024 tokens. Given: 3001",
+        "This model's maximum context length is 2048 tokens. However, you requested 3101 tokens",
+    ],
+)
+def test_a_prompt_that_is_too_long_gets_the_limits_as_its_hint(text: str) -> None:
+    """In the words of TGI and vLLM, whatever the status."""
+    error = model_error(json.dumps({"error": text}), status=422)
+    assert isinstance(error, InferenceRequestError)
+    assert "limits.max_input_tokens" in (error.hint or "")

