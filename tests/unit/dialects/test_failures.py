@@ -93,7 +93,7 @@ def test_a_refusal_is_not_called_a_failure(status: int, verb: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3001 `inputs` tokens and 100",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3001 `inputs` tokens",
         "Input validation error: `inputs` must have less than 1024 tokens. Given: 3001",
         "This model's maximum context length is 2048 tokens. However, you requested 3101 tokens",
     ],
