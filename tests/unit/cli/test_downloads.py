@@ -20,12 +20,10 @@ class Screen(io.StringIO):
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    """A terminal in place of standard error."""
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
+    """A terminal of a known width."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    return screen
+    return Screen()
 
 
 def test_nothing_is_shown_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,8 +34,9 @@ def test_nothing_is_shown_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) 
     assert stream.getvalue() == ""
 
 
-def test_a_person_sees_what_is_fetched_and_how_far_it_is(screen: Screen) -> None:
+def test_a_person_sees_what_is_fetched_and_how_far_it_is(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Title, phase and bytes; also while the size of all is not known."""
+    monkeypatch.setattr(sys, "stderr", screen)  # here: pytest puts its own back between a fixture and its test
     with progress_bar("smollm2") as progress:
         assert progress is not None
         progress("download", 500_000, None)
