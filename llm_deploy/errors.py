@@ -133,6 +133,10 @@ class LocalCloudError(LlmDeployError):
     exit_code = 13
 
 
+class PortTakenError(LocalCloudError):
+    """The local cloud cannot start because another program listens on its port."""
+
+
 class ModelFileError(LlmDeployError):
     """A model file is missing, damaged or not what its hash promised."""
 

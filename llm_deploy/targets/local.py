@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from llm_deploy.errors import LocalCloudError, MissingExtraError
+from llm_deploy.errors import LocalCloudError, MissingExtraError, PortTakenError
 from llm_deploy.settings.announcement import (
     ACCESS_KEY,
     SECRET_KEY,
@@ -297,10 +297,6 @@ class LocalCloud:
         return LocalCloudError(
             f"cannot write to {self._folder}: {error.strerror}", hint="Set LLMDEPLOY_HOME to a folder of yours."
         )
-
-
-class PortTakenError(LocalCloudError):
-    """Another program listens on the port."""
 
 
 def default_state_dir() -> Path:
