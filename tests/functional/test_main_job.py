@@ -48,6 +48,7 @@ def everything(variables: dict[str, str]) -> dict[str, list[Any]]:
 @pytest.mark.row("T4")
 @pytest.mark.row("T5")
 @pytest.mark.row("T9")
+@pytest.mark.row("T10")
 @pytest.mark.row("T12")
 @pytest.mark.row("T13")
 @pytest.mark.parametrize("endpoint_type", TYPES)
