@@ -22,6 +22,7 @@ from llm_deploy.errors import (
     SpecError,
     ThrottledError,
 )
+from llm_deploy.service_models import use_smaller_models
 
 LOG = logging.getLogger(__name__)
 
@@ -169,6 +170,7 @@ class Session:
             session = botocore.session.Session(profile=self.profile)
             if self.access_key is not None:
                 session.set_credentials(self.access_key, self.secret_key, self.token)
+            use_smaller_models(session)
             self._clients["botocore"] = session
         return self._clients["botocore"]
 

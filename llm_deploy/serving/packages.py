@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from llm_deploy.errors import LlmDeployError, LocalCloudError, MissingExtraError, ModelFileError
+from llm_deploy.service_models import cache_folder as cache_dir
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the phase (`download`, `unpack`, `verify`), the bytes done, and all bytes (`None`: unknown)."""
@@ -43,16 +44,6 @@ _BLOCK_BYTES = 1 << 20
 _POLL_S = 0.2
 _NO_DISK = {errno.ENOSPC, errno.EDQUOT}
 _FETCH_TIMEOUT_S = 1800
-
-
-def cache_dir() -> Path:
-    """Return where models and packages are kept: `LLMDEPLOY_CACHE`, else `llmdeploy` in the user's cache directory."""
-    if own := os.environ.get("LLMDEPLOY_CACHE"):
-        return Path(own).expanduser().absolute()
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a path that is not absolute is to be ignored.
-    root = Path(xdg) if xdg and Path(xdg).is_absolute() else Path.home() / ".cache"
-    return root / "llmdeploy"
 
 
 def package_dir(name: str, version: str, sha256: str) -> Path:

@@ -1,0 +1,43 @@
+"""Run every benchmark and write `docs/reference/benchmarks.md`: `make bench` (Linux; ten minutes, a quiet machine)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `make bench` on {day}; no figure here is edited by hand. Programs take turns in every round and the figures
+are medians, because the machine is shared; ratios are steadier than milliseconds. They say what our own code costs on
+one small machine. They are not AWS's times, and a 135M model on a CPU says nothing about a model on a GPU.
+"""
+SECTIONS = (
+    ("Start-up of the command line", "benchmarks.cli_startup"),
+    ("Importing the client", "benchmarks.import_time"),
+    ("Start of the local cloud", "benchmarks.local_cloud_start"),
+    ("CPU of the model server beside the bare engine", "benchmarks.serving_overhead"),
+)
+
+
+def section(title: str, module: str) -> str:
+    """One benchmark's output under its title, with the command that gives it."""
+    print(f"{title} ...", flush=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    return f"\n## {title}\n\n    python -m {module}\n\n{done.stdout.strip()}\n"
+
+
+def main() -> None:
+    """All of them, one after the other."""
+    day = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    PAGE.write_text(HEAD.format(day=day) + "".join(section(*each) for each in SECTIONS), "utf-8")
+    print(PAGE.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
