@@ -55,7 +55,7 @@ def installed() -> Path:
         if path.is_dir():
             return path
     raise MissingExtraError(
-        "The SageMaker SDK's image data is not installed.", hint="pip install 'llm-deploy[sagemaker]'"
+        "The SageMaker SDK's image data is not installed.", hint="the extra `sagemaker`"
     )
 
 

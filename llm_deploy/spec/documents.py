@@ -268,7 +268,7 @@ class DeploymentSpec(Document):
     inference_component_name: Name | None = None
     """Name of the inference component; the deployment's name when left out."""
     endpoint_config_name: BaseName | None = None
-    """Beginning of the endpoint configuration's name (a content hash follows); the deployment's name when left out."""
+    """Part of the endpoint configuration's name, `<name>-<this>-<hash>`; `<name>-<hash>` when left out."""
     instance: Instance = Instance()
     resources: Resources = Resources()
     limits: Limits = Limits()

@@ -157,7 +157,7 @@ def plan_removal(name: str, connection: Connection) -> Plan:
 def smoke(deployed: Deployed, connection: Connection) -> Smoke:
     """One short streamed request, the proof that a new endpoint answers. Raises InferenceError when it does not."""
     endpoint = client_for(connection, deployed.resolved.spec.name, deployed.resolved.component_name)
-    request = GenerationRequest(prompt=SMOKE_PROMPT, max_new_tokens=SMOKE_TOKENS, temperature=0.01, top_p=0.9)
+    request = GenerationRequest(prompt=SMOKE_PROMPT, max_new_tokens=SMOKE_TOKENS, temperature=0.0)
     started_s = time.monotonic()
     first_s: float | None = None
     text, generated = "", None
@@ -213,7 +213,7 @@ def documents_of(connection: Connection, name: str) -> list[dict[str, Any]]:
             "kind": found.kind,
             "name": found.name,
             "status": found.status,
-            "tags": dict(found.tags),
+            "tags": masked(dict(found.tags)),
             "properties": masked(found.properties),
         }
         for found in service_for(connection).inventory(name).ours()
