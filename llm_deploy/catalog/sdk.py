@@ -55,7 +55,7 @@ def installed() -> Path:
         if path.is_dir():
             return path
     raise MissingExtraError(
-        "The SageMaker SDK's image data is not installed.", hint="the extra `sagemaker`"
+        "The SageMaker SDK's image data is not installed.", hint="Install the extra `sagemaker`, or sagemaker-core."
     )
 
 

@@ -94,7 +94,7 @@ def test_without_the_sdk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("importlib.metadata.distribution", _no_distribution)
     with pytest.raises(MissingExtraError) as caught:
         sdk_image("tgi", "us-east-1")
-    assert caught.value.hint == "pip install 'llm-deploy[sagemaker]'"
+    assert "extra `sagemaker`" in (caught.value.hint or "")
     assert "sagemaker" not in sys.modules
 
 
