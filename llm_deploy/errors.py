@@ -143,6 +143,12 @@ class ModelFileError(LlmDeployError):
     exit_code = 14
 
 
+class FileWriteError(LlmDeployError):
+    """A file of ours cannot be written: no room on the disk, or no permission."""
+
+    exit_code = 18
+
+
 class MissingExtraError(LlmDeployError):
     """A feature needs an optional dependency that is not installed."""
 

@@ -98,9 +98,19 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"llmdeploy {version('llm-deploy')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    _version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_show_version
+    ),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is done, on standard error."),
 ) -> None:
     """From an open LLM's id to an endpoint that other services call, on AWS SageMaker or on a local cloud.
@@ -110,11 +120,6 @@ def root(
     llmdeploy invoke smollm2 "The capital of France is" --target local --stream
     llmdeploy delete-endpoint smollm2 --target local
     """  # noqa: D301 - \b keeps click from joining the lines
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"llmdeploy {installed('llm-deploy')}")
-        raise typer.Exit
     if verbose:
         from llm_deploy.telemetry import set_up_logging
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from llm_deploy.deploy.apply import Step
 from llm_deploy.deploy.inventory import Managers
 from llm_deploy.deploy.plan import Action, Change, Plan
 from llm_deploy.deploy.service import DeploymentService
-from llm_deploy.errors import ConflictError, SpecError
+from llm_deploy.errors import ConflictError, FileWriteError, SpecError
 from llm_deploy.resource import ACCESS_KEY, MANAGED_POLICY, ROLE
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import iam, wishes
@@ -178,14 +179,21 @@ class Roles:
         return _document(self.folder / name)
 
     def _write(self, name: str, document: dict[str, Any]) -> Path:
-        """Write a file that only its owner may read, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write a file that only its owner may read, whole or not at all. Raises FileWriteError."""
         path, partial = self.folder / name, self.folder / f".{name}.partial"
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=2)
-            file.write("\n")
-        partial.replace(path)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=2)
+                file.write("\n")
+            partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()  # it may hold a part of a secret
+            raise FileWriteError(
+                f"{path} cannot be written: {error.strerror}", hint="Choose another folder with --output."
+            ) from error
         return path
 
     def _write_env(self, key: dict[str, Any] | None) -> Path:

@@ -146,8 +146,9 @@ def test_a_key_that_cannot_be_kept_is_removed_again(
 ) -> None:
     """On a full disk no key is left whose secret nobody has; with room again, the same command ends well."""
     create = ("create-roles", "--prefix", "nodisk", "--yes", "--output", str(full_disk))
-    clear(local_cloud.run(*create, code=7), "No space left on device", "it was removed again", "--output")
+    clear(local_cloud.run(*create, code=18), "No space left on device", "it was removed again", "--output")
     assert deployers_keys(pointed_at_it, "nodisk") == []
+    assert not list(full_disk.glob(".*.partial")), "a part of a secret is not left behind"
 
     (full_disk / "full").unlink()
     local_cloud.run(*create)
@@ -162,7 +163,7 @@ def test_a_folder_that_cannot_be_made_leaves_no_key(local_cloud: Terminal, point
     (local_cloud.folder / "a-file").write_text("")
     nowhere = str(local_cloud.folder / "a-file" / "folder")
     create = ("create-roles", "--prefix", "nowhere", "--yes", "--output", nowhere)
-    clear(local_cloud.run(*create, code=7), nowhere, "it was removed again")
+    clear(local_cloud.run(*create, code=18), nowhere, "it was removed again")
     assert deployers_keys(pointed_at_it, "nowhere") == []
     local_cloud.run("delete-roles", "--prefix", "nowhere", "--yes")
 

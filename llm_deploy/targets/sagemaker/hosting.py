@@ -149,7 +149,8 @@ class HostingManager:
 
     def _call(self, operation: str, name: str, **request: Any) -> Any:  # noqa: ANN401 - requests are documents
         with aws_errors(f"{operation.replace('_', ' ')} '{name}'"):
-            return getattr(self.sagemaker, operation)(**request)
+            answer = getattr(self.sagemaker, operation)(**request)
+        return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
 
 
 @dataclass(frozen=True)

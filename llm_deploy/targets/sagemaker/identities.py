@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
-from llm_deploy.errors import ConflictError, NotFoundError
+from llm_deploy.errors import ConflictError, FileWriteError, NotFoundError
 from llm_deploy.resource import ACCESS_KEY, MANAGED_POLICY, ROLE, USER, Resource, owner, tag_list, tag_map
 from llm_deploy.targets.sagemaker.iam import deployer_name, execution_role_name
 
@@ -269,11 +269,10 @@ class AccessKeyManager(IdentityManager):
         key = self._call("create_access_key", resource.name, UserName=resource.name)["AccessKey"]
         try:
             self.sink(key["AccessKeyId"], key["SecretAccessKey"])
-        except OSError as error:
+        except FileWriteError as error:
             self._delete(resource.name, [key["AccessKeyId"]])
-            raise ConflictError(
-                f"the new access key could not be written, so it was removed again: {error}",
-                hint="Run this where you may write, or choose the folder with --output.",
+            raise FileWriteError(
+                f"the new access key could not be kept, so it was removed again: {error.message}", hint=error.hint
             ) from error
 
     def update(self, resource: Resource, found: Found) -> None:
