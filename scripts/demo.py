@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from llm_deploy.serving.packages import cache_dir
+from llm_deploy.service_models import cache_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".demo"
@@ -83,12 +83,12 @@ def main() -> None:
     print(
         f"\nThe demo took {seconds:.0f} s. What is left on this machine, for the next time: the model and the emulator"
     )
-    print(f"behind IAM and S3, {kept_mb():.0f} MB in {cache_dir()}.")
+    print(f"behind IAM and S3, {kept_mb():.0f} MB in {cache_folder()}.")
 
 
 def kept_mb() -> float:
     """Size of the cache in MB of 10^6 bytes, as `ls` and package indexes count."""
-    return sum(path.stat().st_size for path in cache_dir().rglob("*") if path.is_file()) / 1e6
+    return sum(path.stat().st_size for path in cache_folder().rglob("*") if path.is_file()) / 1e6
 
 
 def tell() -> None:
