@@ -46,9 +46,15 @@ def engine(model: Path) -> Iterator[LlamaCpp]:
 
 @pytest.fixture(scope="session")
 def bare(engine: LlamaCpp) -> Iterator[httpx.Client]:
-    """llama.cpp's own HTTP server, with nothing of ours in between."""
+    """llama.cpp's own HTTP server, with nothing of ours in between.
+
+    A connection for each request: llama.cpp closes an idle one without a word, and a request may be on its way then.
+    """
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=str(engine.socket)), base_url="http://engine", timeout=60
+        transport=httpx.HTTPTransport(uds=str(engine.socket)),
+        base_url="http://engine",
+        timeout=60,
+        headers={"connection": "close"},
     ) as it:
         yield it
 
