@@ -18,10 +18,9 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.local_cloud import LLMDEPLOY, LocalCloud, byte_compile, running_cloud
+from benchmarks.local_cloud import LLMDEPLOY, ROOT, LocalCloud, byte_compile, running_cloud
 from benchmarks.rounds import Contender, Sample, interleaved, machine, markdown_table, median, spread, verdict
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "smollm2.yaml"
 AWS_CLI_VERSION = "1.46.3"
 HELP_TARGET = 0.25

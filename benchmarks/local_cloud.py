@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
 LLMDEPLOY = Path(sys.executable).with_name("llmdeploy")
 SPEED = 2000.0
 """AWS's waiting is no part of what is measured."""
