@@ -14,6 +14,10 @@ HEAD = """# Benchmarks
 Written by `make bench` on {day}; no figure here is edited by hand. Programs take turns in every round and the figures
 are medians, because the machine is shared; ratios are steadier than milliseconds. They say what our own code costs on
 one small machine. They are not AWS's times, and a 135M model on a CPU says nothing about a model on a GPU.
+
+What is loaded: `llmdeploy` runs from the development environment, the AWS CLI from one of its own, both byte-compiled;
+both ask the same local cloud, with no network in between. The load averages count the benchmark itself and whatever
+else the machine was doing. Where a ratio is near its target, look at the quartiles before you believe it.
 """
 SECTIONS = (
     ("Start-up of the command line", "benchmarks.cli_startup"),
