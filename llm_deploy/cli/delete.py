@@ -10,8 +10,6 @@ import typer
 
 from llm_deploy.cli import options
 
-DEFAULT_TIMEOUT_S = 3600.0
-
 
 def delete_endpoint(
     name: Annotated[str, typer.Argument(metavar="NAME|CONFIG", help="The deployment's name, or its spec's file.")],
@@ -19,7 +17,7 @@ def delete_endpoint(
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
-    timeout_s: options.Timeout = DEFAULT_TIMEOUT_S,
+    timeout_s: options.Timeout = options.LONGEST_WAIT_S,
 ) -> None:
     """Remove everything of a deployment, from whatever state it is in, and search again to prove it.
 

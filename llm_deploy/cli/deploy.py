@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from llm_deploy.settings import Settings
     from llm_deploy.spec import LoadedSpec
 
-DEFAULT_TIMEOUT_S = 3600.0
-
 
 def deploy_endpoint(
     config: Annotated[
@@ -38,7 +36,7 @@ def deploy_endpoint(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Start the endpoint and return; run again to finish.")
     ] = False,
-    timeout_s: options.Timeout = DEFAULT_TIMEOUT_S,
+    timeout_s: options.Timeout = options.LONGEST_WAIT_S,
 ) -> None:
     """Make an endpoint, or bring one up to date. Running it again is always safe.
 

@@ -13,6 +13,8 @@ Target = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON on standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")]
+LONGEST_WAIT_S = 3600.0
+"""Default of `--timeout`: an hour, as in `deploy.service`, whose import `--help` need not pay for."""
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Longest time to wait.")]
 
 
