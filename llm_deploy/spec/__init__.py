@@ -7,10 +7,10 @@ flags ├─ layers ─ documents (each field) ─ rules (between fields) ─ ju
 
 from __future__ import annotations
 
+from llm_deploy.spec.document import Document
 from llm_deploy.spec.documents import (
     DeploymentSpec,
     Dialect,
-    Document,
     EndpointType,
     Engine,
     Generation,
