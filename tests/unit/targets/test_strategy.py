@@ -15,6 +15,7 @@ from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import compare, decide
 from llm_deploy.errors import ConflictError
 from llm_deploy.resource import (
+    ALARM,
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
@@ -26,6 +27,7 @@ from llm_deploy.resource import (
     tag_list,
 )
 from llm_deploy.spec import DeploymentSpec, EndpointType
+from llm_deploy.targets.sagemaker.hosting import UPDATE_ONLY, UPDATE_ONLY_OF_COMPONENTS
 from llm_deploy.targets.sagemaker.strategy import resources
 from tests.specs import resolved, specs, twin
 
@@ -37,14 +39,18 @@ OPERATIONS = {
     INFERENCE_COMPONENT: ("sagemaker", "CreateInferenceComponent"),
     SCALABLE_TARGET: ("application-autoscaling", "RegisterScalableTarget"),
     SCALING_POLICY: ("application-autoscaling", "PutScalingPolicy"),
+    ALARM: ("cloudwatch", "PutMetricAlarm"),
 }
 SESSION = botocore.session.get_session()
-MODELS = {service: SESSION.get_service_model(service) for service in ("sagemaker", "application-autoscaling")}
+MODELS = {
+    service: SESSION.get_service_model(service) for service in ("sagemaker", "application-autoscaling", "cloudwatch")
+}
 
 
 def request_of(resource: Resource) -> dict[str, object]:
     """What a manager sends to create a resource."""
-    sent = {key: value for key, value in resource.properties.items() if key != "RetainAllVariantProperties"}
+    dropped = {ENDPOINT: UPDATE_ONLY, INFERENCE_COMPONENT: UPDATE_ONLY_OF_COMPONENTS}.get(resource.kind, frozenset())
+    sent = {key: value for key, value in resource.properties.items() if key not in dropped}
     if not resource.tags:
         return sent
     return sent | {"Tags": dict(resource.tags) if resource.kind == SCALABLE_TARGET else tag_list(resource.tags)}
