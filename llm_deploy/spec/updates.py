@@ -47,7 +47,7 @@ class RollbackAlarms(Document):
     errors_above: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """Make an alarm: more answers with a 5XX status than this in one period. 0: a single one is too many."""
     latency_p99_above_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = None
-    """Make an alarm: the slowest hundredth of a period's answers took the container longer than this, to the last token."""
+    """Make an alarm: the slowest hundredth of a period's answers took the container longer than this, as a whole."""
     period_s: Annotated[int, Field(ge=60, le=86_400, multiple_of=60)] = 60
     """Length of a period of the alarms that are made. SageMaker reports every minute."""
     periods: Annotated[int, Field(ge=1, le=1440)] = 1

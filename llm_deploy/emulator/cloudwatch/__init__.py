@@ -20,11 +20,11 @@ SAVE_EVERY_S = 2.0
 
 def install(cloud: Cloud) -> None:
     """Answer CloudWatch, and take the datapoints of SageMaker's own metrics."""
-    metrics = Metrics(cloud.random)
+    metrics, alarms = Metrics(cloud.random), Alarms(cloud)
     service = JsonService(
         model="cloudwatch",
         target_prefix="GraniteServiceVersion20100801",
-        operations=Alarms(cloud).operations() | MetricOperations(cloud, metrics).operations(),
+        operations=alarms.operations() | MetricOperations(cloud, metrics).operations(),
         json_version="1.0",
     )
     cloud.registry.add_json(service)
@@ -49,6 +49,7 @@ def install(cloud: Cloud) -> None:
 
     cloud.registry.add_raw("monitoring", answer_form)
     cloud.hooks.metric = record
+    cloud.hooks.alarms_on = alarms.on
     cloud.at_start.append(begin)
     cloud.at_stop.append(end)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm_deploy.emulator import ledger
+from llm_deploy.emulator.sagemaker import rollout
 from llm_deploy.emulator.sagemaker.component_life import ComponentLife
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, Hosting, only, without
 from llm_deploy.emulator.sagemaker.listing import Listing
@@ -89,7 +90,8 @@ class ComponentOperations:
         document = self._hosting.component(call.params["InferenceComponentName"])
         return {
             **only(document, *_SUMMARY, "FailureReason", "LastDeploymentConfig"),
-            "Specification": _shown(document["Specification"], document["CreationTime"]),
+            # While an update is under way, the one that is left. Ledger: `sm.update.component`.
+            "Specification": _shown(document.get("before", document)["Specification"], document["CreationTime"]),
             "RuntimeConfig": only(document, "DesiredCopyCount", "CurrentCopyCount"),
         }
 
@@ -103,14 +105,18 @@ class ComponentOperations:
         document = self._changeable(params["InferenceComponentName"])
         if "Specification" not in params and "RuntimeConfig" not in params:
             raise refusal("sm.component.nothing")
+        deployment = params.get("DeploymentConfig", {})
+        copies = params.get("RuntimeConfig", {}).get("CopyCount", document["DesiredCopyCount"])
+        rollout.check(deployment, copies)
         if "Specification" in params:
-            document["Specification"] = self._specification(params)
-            document["container"] = self._container(document["Specification"])
-            document["replace"] = True
-        if "RuntimeConfig" in params:
-            document["DesiredCopyCount"] = params["RuntimeConfig"]["CopyCount"]
-        if "DeploymentConfig" in params:
-            document["LastDeploymentConfig"] = params["DeploymentConfig"]
+            specification = self._specification(params)
+            container = self._container(specification)
+            before = only(document, "Specification", "container", "DesiredCopyCount", "placements")
+            document.update(Specification=specification, container=container, before=before, replace=True)
+        document["DesiredCopyCount"] = copies
+        document["deployment"] = deployment
+        if deployment:
+            document["LastDeploymentConfig"] = deployment
         return self._begin(document, "UPDATE_IN_PROGRESS", "sm.component.update")
 
     async def update_runtime(self, call: Call) -> Document:
