@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, Entry] = {
     "deploy-endpoint": Entry(
         "deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env.", True
     ),
+    "rollback": Entry("generations", "rollback", "Return to what served before the last change.", True),
+    "history": Entry("generations", "history", "List what serves and what served before, and what differs."),
     "delete-endpoint": Entry("delete", "delete_endpoint", "Remove everything of a deployment, and prove it.", True),
     "list": Entry("overview", "list_deployments", "List the deployments of this account and region."),
     "status": Entry("overview", "status", "Show state, copies, price and notes of a deployment."),

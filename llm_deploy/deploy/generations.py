@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llm_deploy.deploy.inventory import Found, Inventory
+from llm_deploy.deploy.inventory import Found, Inventory, State
 from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
@@ -50,6 +50,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 """A component's specification in words that together fit a tag's 256 characters, and where each stands in it."""
 _FLOATS = frozenset({"cpus", "accelerators"})
 _COPIES = "copies"
+_BACK = "back-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,25 @@ def previous(inventory: Inventory) -> Generation | None:
     return marked if marked is not None and _stands(marked, inventory) else None
 
 
+def to_return_to(inventory: Inventory) -> Generation | None:
+    """Where a rollback leads: what served before; where one was cut off, what it was on its way to."""
+    endpoint, now = only(inventory, ENDPOINT), in_use(inventory)
+    if endpoint is None or now is None:
+        return None
+    goal = _goal_of(endpoint.tags.get(TAG_PREVIOUS, "")) or ""
+    found = _marked_previous(inventory)
+    if endpoint.state is State.MIXED:
+        found = _read(endpoint.tags, TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT)
+    elif goal.startswith(_BACK) and goal != back_to(now):
+        found = _read(endpoint.tags, TAG_EARLIER, TAG_EARLIER_COMPONENT)
+    return found if found is not None and _stands(found, inventory) else None
+
+
+def back_to(generation: Generation) -> str:
+    """The goal of a rollback, which can be told from that of a deploy."""
+    return f"{_BACK}{generation.id}"
+
+
 def leaving(inventory: Inventory, goal: str) -> tuple[Generation | None, Mapping[str, str]]:
     """The generation that a move to a goal leaves, and the marks to write before it.
 
@@ -179,6 +199,9 @@ def _marked_previous(inventory: Inventory) -> Generation | None:
 
 
 def _stands(generation: Generation, inventory: Inventory) -> bool:
+    """Whether all of it is there, and it has a component where there is one now: none is ever removed to go back."""
+    if (generation.component is None) != (only(inventory, INFERENCE_COMPONENT) is None):
+        return False
     ours = {found.key: found for found in inventory.ours()}
     config = ours.get((ENDPOINT_CONFIG, generation.config))
     return config is not None and all((MODEL, name) in ours for name in models_of(generation, config))

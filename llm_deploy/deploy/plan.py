@@ -93,8 +93,13 @@ class Plan:
         return not self.changing and not self.pending
 
 
-def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
+def plan(wanted: Sequence[Resource], inventory: Inventory, *, goal: str | None = None) -> Plan:
     """The changes that turn what was found into what is wanted.
+
+    Args:
+        wanted: Everything that is to be there.
+        inventory: Everything that is there.
+        goal: What a move to another generation is remembered by; by default what is wanted.
 
     Raises:
         ConflictError: A name is taken by something that is not ours, or a change cannot be made in place.
@@ -106,7 +111,7 @@ def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
         changes[resource.id] = _with_what_it_stands_on(change, resource, changes)
     left = None
     if any(_moves_on(change) for change in changes.values()):
-        left, marks = generations.leaving(inventory, generations.goal_of(ordered))
+        left, marks = generations.leaving(inventory, goal or generations.goal_of(ordered))
         changes = {name: _marked(change, marks) for name, change in changes.items()}
     first, last = _removals(ordered, inventory, left)
     return Plan(inventory.deployment, (*first, *changes.values(), *last))

@@ -63,10 +63,8 @@ def rollout_stage(pending: Document) -> str:
     parts = []
     for variant in pending.get("ProductionVariants", ()):
         wanted, active = variant.get("DesiredInstanceCount"), variant.get("CurrentInstanceCount")
-        for status in variant.get("VariantStatus", ())[:1]:
-            share = f", {active} of {wanted} new machines" if wanted and active is not None else ""
-            said = f": {status['StatusMessage']}" if status.get("StatusMessage") else ""
-            parts.append(f"{status['Status']}{share}{said}")
+        share = f", {active} of {wanted} new machines take traffic" if active else ""
+        parts += [f"{status['Status']}{share}" for status in variant.get("VariantStatus", ())[:1]]
     return "; ".join(parts)
 
 

@@ -12,15 +12,16 @@ from llm_deploy.emulator.store import Store
 from tests.unit.emulator.world import FakeLauncher, RefusedError, World, in_world, world
 
 HALF = {"Type": "CAPACITY_PERCENT", "Value": 50}
-ALARMS = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]}}
+ALARMS: dict[str, Any] = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]}}
 MODEL_M = {"ModelName": "m", "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 1024}}
 
 
 def blue_green(kind: str, wait_s: int = 300, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - a JSON document
     """A blue/green policy with our alarms; members of the routing begin with a capital `C` or `L`."""
-    sizes = {name: more.pop(name) for name in ("CanarySize", "LinearStepSize") if name in more}
-    routing = {"Type": kind, "WaitIntervalInSeconds": wait_s, **sizes}
-    return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing, **more}, **ALARMS}
+    routing: dict[str, Any] = {"Type": kind, "WaitIntervalInSeconds": wait_s}
+    routing |= {name: more.pop(name) for name in ("CanarySize", "LinearStepSize") if name in more}
+    policy: dict[str, Any] = {"TrafficRoutingConfiguration": routing, **more}
+    return {"BlueGreenUpdatePolicy": policy, **ALARMS}
 
 
 def rolling(value: int, unit: str = "CAPACITY_PERCENT", wait_s: int = 300) -> dict[str, Any]:
@@ -337,7 +338,7 @@ def test_a_component_that_cannot_move_is_what_it_was(cause: str) -> None:
         await component(here)
         old = here.launcher.running()
         if cause == "alarm":
-            here.cloud.hooks.alarms_on = lambda names: names[:1]
+            here.cloud.hooks.alarms_on = lambda names: list(names)[:1]
         here.launcher.healthy = cause != "ping"
         needs = {"MinMemoryRequiredInMb": 1024, "NumberOfAcceleratorDevicesRequired": 9 if cause == "room" else 1}
         specification = {"ModelName": "m2", "ComputeResourceRequirements": needs}
