@@ -160,7 +160,10 @@ def _way(resolved: ResolvedSpec, unit: str) -> str:
 
 def _step(resolved: ResolvedSpec, unit: str) -> str:
     update, strategy = resolved.spec.update, strategy_of(resolved.spec)
-    return f"{update.size_count} {unit}" if update.size_count else f"{_percent(update, strategy)} % of the {unit}"
+    if update.size_count is None:
+        return f"{_percent(update, strategy)} % of the {unit}"
+    one = {"machines": "1 machine", "copies": "1 copy"}[unit]
+    return one if update.size_count == 1 else f"{update.size_count} {unit}"
 
 
 def _percent(update: Update, strategy: Strategy) -> int:

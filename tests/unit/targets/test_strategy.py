@@ -88,6 +88,7 @@ def test_names_follow_from_content_and_fit_aws(spec: DeploymentSpec) -> None:
     first, second = resources(resolved(spec)), resources(resolved(spec))
     assert [resource.name for resource in first] == [resource.name for resource in second]
     for resource in first:
+        assert resource.kind != ALARM or resource.tags[TAG_DEPLOYMENT] == spec.name
         if resource.kind.startswith("AWS::SageMaker"):
             assert len(resource.name) <= 63
             assert resource.name.startswith(spec.name) or resource.kind == INFERENCE_COMPONENT
