@@ -47,6 +47,9 @@ TAG_PREVIOUS_COMPONENT = "llmdeploy:previous-component"
 TAG_EARLIER = "llmdeploy:earlier"
 TAG_EARLIER_COMPONENT = "llmdeploy:earlier-component"
 """On an endpoint: what was the previous generation before its last update began. It counts when that never happened."""
+TAG_REACHED = "llmdeploy:reached"
+"""On an endpoint: what its last update was to lead to, written when it has. It tells an update that is over from one
+that was cut off."""
 MARKS = frozenset({TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT, TAG_EARLIER, TAG_EARLIER_COMPONENT})
 """Tags that are written before an object changes; all others say what it is, and are written after."""
 

@@ -24,11 +24,12 @@ def rollback(
 ) -> None:
     """Return to what served before the last change: config, model, component and sampling. No spec is needed.
 
-    It is all at once and watched by no alarm, and can be rolled back itself.
+    It is all at once and watched by no alarm. Running it again changes nothing; --to leads forward again.
 
     \b
     llmdeploy rollback twin --dry-run
     llmdeploy rollback twin --yes
+    llmdeploy rollback twin --to 2d8aeb83 --yes
     """  # noqa: D301 - \b keeps the lines apart in --help
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import Receipt, plan_document, what_was_done
@@ -41,14 +42,20 @@ def rollback(
     found = plan_rollback(name, connection, to=to)
     screen.show_plan(found.plan, f"{name} back to generation {found.generation.id}:")
     screen.say(screen.count_line(found.plan))
+    if found.plan.empty:
+        screen.say(
+            f"{name} serves generation {found.generation.id}; `llmdeploy history {name}` shows where --to leads."
+        )
     if dry_run:
         if as_json:
             screen.write_json({"generation": found.generation.id, **plan_document(found.plan)})
         return
-    screen.agree(f"Roll {name} back in account {connection.account}, {connection.region}?", yes=yes)
     started_s = time.monotonic()
     components = [found.component] if found.component else []
-    steps = screen.follow(deployment.carried_out(found.plan, components, connection, timeout_s=timeout_s))
+    steps = []
+    if not found.plan.empty:
+        screen.agree(f"Roll {name} back in account {connection.account}, {connection.region}?", yes=yes)
+        steps = screen.follow(deployment.carried_out(found.plan, components, connection, timeout_s=timeout_s))
     receipt = Receipt(
         deployment=name,
         target=connection.target,
@@ -62,7 +69,7 @@ def rollback(
     )
     if as_json:
         screen.write_json({"generation": found.generation.id, **receipt.document()})
-    screen.show_receipt(receipt, f"{name} serves generation {found.generation.id} again.")
+    screen.show_receipt(receipt, f"{name} serves generation {found.generation.id}.")
 
 
 def history(name: options.Name, target: options.Target = None, as_json: options.AsJson = False) -> None:

@@ -8,7 +8,8 @@ call before anything moves:
     previous   what is being left, and (`to`) what it is left for
     earlier    what was the previous generation until then
 
-While the move has not happened, or AWS has undone it, `previous` is what serves and `earlier` still counts.
+While the move has not happened, or AWS has undone it, `previous` is what serves and `earlier` still counts. When all of
+it has moved, `reached` says so: a rollback that was cut off is then not taken for one that can be rolled back.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from llm_deploy.resource import (
     TAG_EARLIER_COMPONENT,
     TAG_PREVIOUS,
     TAG_PREVIOUS_COMPONENT,
+    TAG_REACHED,
     TAG_SAMPLING,
     Resource,
     content_hash,
@@ -120,17 +122,29 @@ def previous(inventory: Inventory) -> Generation | None:
 
 
 def to_return_to(inventory: Inventory) -> Generation | None:
-    """Where a rollback leads: what served before; where one was cut off, what it was on its way to."""
+    """Where undoing the last move leads; `None` where none was ever made, or its way back is gone.
+
+    It is what serves already where there is nothing to undo: the move never happened, the cloud has undone it, or it
+    was a rollback and has ended. A script that rolls back after a deploy that failed, or does it twice, must not land
+    two generations away.
+    """
     endpoint, now = only(inventory, ENDPOINT), in_use(inventory)
     if endpoint is None or now is None:
         return None
-    goal = _goal_of(endpoint.tags.get(TAG_PREVIOUS, "")) or ""
-    found = _marked_previous(inventory)
-    if endpoint.state is State.MIXED:
-        found = _read(endpoint.tags, TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT)
-    elif goal.startswith(_BACK) and goal != back_to(now):
-        found = _read(endpoint.tags, TAG_EARLIER, TAG_EARLIER_COMPONENT)
-    return found if found is not None and _stands(found, inventory) else None
+    left = _read(endpoint.tags, TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT)
+    goal, open_goal = _goal_of(endpoint.tags.get(TAG_PREVIOUS, "")), under_way(endpoint)
+    if endpoint.state is not State.MIXED:
+        if open_goal is not None and open_goal.startswith(_BACK):
+            left = _read(endpoint.tags, TAG_EARLIER, TAG_EARLIER_COMPONENT)
+        elif goal == back_to(now):
+            return now
+    return left if left is not None and _stands(left, inventory) else None
+
+
+def under_way(endpoint: Found) -> str | None:
+    """The goal of a move that has begun and is not known to have ended; `None` when there is none."""
+    goal = _goal_of(endpoint.tags.get(TAG_PREVIOUS, ""))
+    return goal if goal != endpoint.tags.get(TAG_REACHED) else None
 
 
 def back_to(generation: Generation) -> str:

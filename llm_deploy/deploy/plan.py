@@ -22,6 +22,7 @@ from llm_deploy.resource import (
     SCALING_POLICY,
     TAG_CONTENT,
     TAG_PREVIOUS,
+    TAG_REACHED,
     Ref,
     Resource,
     in_dependency_order,
@@ -109,10 +110,12 @@ def plan(wanted: Sequence[Resource], inventory: Inventory, *, goal: str | None =
     for resource in ordered:
         change = decide(resource, inventory.get(resource), inventory.deployment)
         changes[resource.id] = _with_what_it_stands_on(change, resource, changes)
-    left = None
+    left, goal = None, goal or generations.goal_of(ordered)
     if any(_moves_on(change) for change in changes.values()):
-        left, marks = generations.leaving(inventory, goal or generations.goal_of(ordered))
-        changes = {name: _marked(change, marks) for name, change in changes.items()}
+        left, marks = generations.leaving(inventory, goal)
+        changes = {name: _tagged(change, {**marks, TAG_REACHED: goal}) for name, change in changes.items()}
+    elif any(change.found is not None and _is_on_its_way(change.found, goal) for change in changes.values()):
+        changes = {name: _tagged(change, {TAG_REACHED: goal}) for name, change in changes.items()}
     first, last = _removals(ordered, inventory, left)
     return Plan(inventory.deployment, (*first, *changes.values(), *last))
 
@@ -189,12 +192,17 @@ def _moves_on(change: Change) -> bool:
     return serving and any(map(_is_of_the_version, change.differences))
 
 
-def _marked(change: Change, marks: Mapping[str, str]) -> Change:
-    """The endpoint's change, which is to remember what is left; it comes before the component's."""
-    if change.kind != ENDPOINT or change.resource is None or change.found is None or not marks:
+def _is_on_its_way(found: Found, goal: str) -> bool:
+    """Whether an endpoint's move to this goal was cut off before anybody said that it was over."""
+    return found.kind == ENDPOINT and generations.under_way(found) == goal
+
+
+def _tagged(change: Change, tags: Mapping[str, str]) -> Change:
+    """The endpoint's change with what the endpoint is to remember; it comes before the component's."""
+    if change.kind != ENDPOINT or change.resource is None or change.action not in {Action.KEEP, Action.UPDATE}:
         return change
-    resource = replace(change.resource, tags={**change.resource.tags, **marks})
-    note = change.note or "remembers the generation in use, for rollback"
+    resource = replace(change.resource, tags={**change.resource.tags, **tags})
+    note = change.note or "remembers the generation before, for rollback"
     return replace(change, action=Action.UPDATE, resource=resource, note=note)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llm_deploy import catalog
-from llm_deploy.deploy.generations import Generation, back_to, in_use, only, to_return_to
+from llm_deploy.deploy.generations import Generation, in_use, only, previous, to_return_to
 from llm_deploy.deploy.inventory import Found, Inventory, State
-from llm_deploy.deploy.plan import Plan, plan
+from llm_deploy.deploy.plan import Plan
 from llm_deploy.errors import BusyError, ConflictError, NotFoundError
 from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT
 from llm_deploy.targets.deployment import service_for
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker.history import Entry, history
-from llm_deploy.targets.sagemaker.returning import resources
+from llm_deploy.targets.sagemaker.returning import plan_back
 
 STACK_TAG = "aws:cloudformation:stack-name"
 
@@ -42,21 +42,31 @@ def history_of(name: str, connection: Connection) -> tuple[Entry, ...]:
 
 
 def plan_rollback(name: str, connection: Connection, *, to: str | None = None) -> Return:
-    """What has to change so that an earlier generation serves. Reads only.
+    """As `return_of`, of what the cloud holds now. Reads only."""
+    return return_of(service_for(connection).inventory(name), connection.region, to=to)
+
+
+def return_of(inventory: Inventory, region: str, *, to: str | None = None) -> Return:
+    """What has to change so that an earlier generation serves. Pure.
+
+    Args:
+        inventory: What there is of the deployment.
+        region: For the price.
+        to: A generation's id, config or model; `None` undoes the last change.
 
     Raises:
         NotFoundError: There is no such deployment, or no generation (of that name) to return to.
         ConflictError: A CloudFormation stack owns it, or the generations differ in what cannot be changed back.
         BusyError: Something of it is being changed right now.
     """
-    inventory = service_for(connection).inventory(name)
+    name = inventory.deployment
     endpoint = _endpoint(name, inventory)
     component = only(inventory, INFERENCE_COMPONENT)
     _refuse_stacks(endpoint)
     _refuse_while_busy(endpoint, component)
     generation = _chosen(name, to, inventory)
-    changes = plan(resources(inventory, generation), inventory, goal=back_to(generation))
-    price, note = _price(generation, inventory, connection.region)
+    changes = plan_back(inventory, generation)
+    price, note = _price(generation, inventory, region)
     return Return(generation, changes, component.name if component else None, price, note)
 
 
@@ -87,20 +97,26 @@ def _refuse_while_busy(*objects: Found | None) -> None:
 
 
 def _chosen(name: str, to: str | None, inventory: Inventory) -> Generation:
-    now, before = in_use(inventory), to_return_to(inventory)
-    if to is not None and now is not None and to in _names(now):
-        raise ConflictError(f"generation {to} is what '{name}' serves already.")
-    if before is None:
+    found = (to_return_to(inventory), previous(inventory), in_use(inventory) if to else None)
+    known = {generation.id: generation for generation in found if generation is not None}
+    fitting = [generation for generation in known.values() if to is None or to in _names(generation)]
+    exact = [generation for generation in fitting if generation.id == to]
+    if to is None and fitting:
+        return fitting[0]
+    if len(exact or fitting) == 1:
+        return (exact or fitting)[0]
+    if fitting:
+        ids = " and ".join(generation.id for generation in fitting)
+        raise ConflictError(f"'{to}' is part of the generations {ids} of '{name}'; name one by its id.")
+    if to is None or not known:
         raise NotFoundError(
             f"'{name}' has no previous generation to return to.",
-            hint="One is kept from the first change on, until the next one. Deploy the earlier spec instead.",
+            hint="One is kept from the first change on. Deploy the earlier spec instead.",
         )
-    if to is not None and to not in _names(before):
-        raise NotFoundError(
-            f"'{name}' has no generation {to} any more; kept is {before.id} (config {before.config}).",
-            hint=f"`llmdeploy history {name}` lists them; two are kept, the one in use and the one before.",
-        )
-    return before
+    raise NotFoundError(
+        f"'{name}' has no generation {to}, or not any more; there are {', '.join(known)}.",
+        hint=f"`llmdeploy history {name}` lists them; two are kept, the one in use and the one before.",
+    )
 
 
 def _names(generation: Generation) -> set[str]:

@@ -14,6 +14,7 @@ from llm_deploy.deploy.inventory import Found, Managers, State
 from llm_deploy.deploy.plan import compare
 from llm_deploy.errors import ConflictError, NotYetError
 from llm_deploy.resource import (
+    ALARM,
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
@@ -25,7 +26,7 @@ from llm_deploy.resource import (
     owner,
 )
 
-KINDS = (MODEL, ENDPOINT_CONFIG, ENDPOINT, INFERENCE_COMPONENT, SCALABLE_TARGET, SCALING_POLICY)
+KINDS = (MODEL, ENDPOINT_CONFIG, ENDPOINT, INFERENCE_COMPONENT, SCALABLE_TARGET, SCALING_POLICY, ALARM)
 SLOW_KINDS = {ENDPOINT, INFERENCE_COMPONENT}
 BUSY_LOOKS = 3
 """How many looks a slow object stays busy."""

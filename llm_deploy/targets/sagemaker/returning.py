@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from llm_deploy.deploy.generations import Generation, in_use, models_of, only
-from llm_deploy.deploy.inventory import Found, Inventory
+from llm_deploy.deploy.generations import Generation, back_to, in_use, models_of, only, under_way
+from llm_deploy.deploy.inventory import Found, Inventory, State
+from llm_deploy.deploy.plan import Plan, plan
 from llm_deploy.errors import ConflictError
 from llm_deploy.resource import (
     ALARM,
@@ -52,6 +53,19 @@ _OF_A_POLICY = (
     "TargetTrackingScalingPolicyConfiguration",
     "StepScalingPolicyConfiguration",
 )
+
+
+def plan_back(inventory: Inventory, generation: Generation) -> Plan:
+    """What has to change so that a generation serves; nothing where it does, and nobody is on the way to it.
+
+    Raises:
+        ConflictError: The generations differ in what AWS cannot change back in place.
+    """
+    now, endpoint, goal = in_use(inventory), only(inventory, ENDPOINT), back_to(generation)
+    settled = endpoint is not None and endpoint.state is not State.MIXED and under_way(endpoint) != goal
+    if settled and now is not None and generation.serves_like(now):
+        return Plan(inventory.deployment, ())
+    return plan(resources(inventory, generation), inventory, goal=goal)
 
 
 def resources(inventory: Inventory, generation: Generation) -> tuple[Resource, ...]:

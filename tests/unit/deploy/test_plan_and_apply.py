@@ -207,6 +207,7 @@ def test_a_machine_under_a_scalable_variant_changes_between_removing_and_making_
         ("update", "Endpoint"),
         ("create", "ScalableTarget"),
         ("create", "ScalingPolicy"),
+        ("tag", "Endpoint"),
     ]
 
 

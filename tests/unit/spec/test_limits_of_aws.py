@@ -146,4 +146,4 @@ def test_metrics_and_routing_are_awss_words() -> None:
 
 def test_as_many_alarms_as_aws_takes() -> None:
     """AutoRollbackConfiguration takes ten."""
-    assert updates.MOST_ALARMS == sagemaker("AutoRollbackConfig.Alarms")["max"]
+    assert sagemaker("AutoRollbackConfig.Alarms")["max"] == updates.MOST_ALARMS

@@ -102,50 +102,40 @@ def test_there_is_time_to_watch_where_something_is_watched(
     assert wait_s_of(build({**base, "update": update})) == wait_s
 
 
-sizes = st.none() | st.integers(1, 100)
+wishes = st.fixed_dictionaries(
+    {},
+    optional={
+        "strategy": st.sampled_from(["all-at-once", "canary", "linear", "rolling"]),
+        "size_percent": st.integers(1, 100),
+        "size_count": st.integers(1, 12),
+        "wait_s": st.integers(0, 3600),
+        "max_execution_s": st.integers(600, 28_800),
+    },
+)
 
 
 @given(
-    strategy=st.sampled_from([None, "all-at-once", "canary", "linear", "rolling"]),
-    component=st.booleans(),
-    percent=sizes,
-    count=st.none() | st.integers(1, 12),
-    wait_s=st.none() | st.integers(0, 3600),
-    limit_s=st.none() | st.integers(600, 28_800),
+    update=wishes,
+    kind=st.sampled_from(["model", "inference-component"]),
     fleet=st.integers(1, 12),
     more=st.integers(0, 12),
 )
-def test_whatever_passes_is_what_aws_documents(
-    strategy: str | None,
-    component: bool,  # noqa: FBT001 - drawn by hypothesis
-    percent: int | None,
-    count: int | None,
-    wait_s: int | None,
-    limit_s: int | None,
-    fleet: int,
-    more: int,
-) -> None:
+def test_whatever_passes_is_what_aws_documents(update: dict[str, Any], kind: str, fleet: int, more: int) -> None:
     """Shares of the smallest and of the largest fleet, and waits within the limit."""
     spec = build(
         {
-            "endpoint_type": "inference-component" if component else "model",
+            "endpoint_type": kind,
             "instance": {"initial_count": fleet},
-            "resources": {"copies": fleet if component else 1},
+            "resources": {"copies": 1 if kind == "model" else fleet},
             "autoscaling": {"min_copies": fleet, "max_copies": fleet + more} if more else None,
-            "update": {
-                "strategy": strategy,
-                "size_percent": percent,
-                "size_count": count,
-                "wait_s": wait_s,
-                "max_execution_s": limit_s,
-            },
+            "update": update,
         }
     )
     if check(spec):
         return
     least, most = {"canary": (0, 50), "linear": (10, 50), "rolling": (5, 50)}.get(strategy_of(spec), (0, 100))
     for total in fleet_of(spec):
-        share = percent if count is None else 100 * count / total
+        share = update.get("size_percent") if "size_count" not in update else 100 * update["size_count"] / total
         assert share is None or least <= share <= most
-    assert not (component and strategy_of(spec) != "rolling")
-    assert steps_of(spec) * wait_s_of(spec) < (limit_s or 28_800)
+    assert kind == "model" or strategy_of(spec) == "rolling"
+    assert steps_of(spec) * wait_s_of(spec) < update.get("max_execution_s", 28_800)
