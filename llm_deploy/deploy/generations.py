@@ -125,8 +125,7 @@ def to_return_to(inventory: Inventory) -> Generation | None:
     """Where undoing the last move leads; `None` where none was ever made, or its way back is gone.
 
     It is what serves already where there is nothing to undo: the move never happened, the cloud has undone it, or it
-    was a rollback and has ended. A script that rolls back after a deploy that failed, or does it twice, must not land
-    two generations away.
+    was a rollback and has ended. Who rolls back after the cloud did, or twice, must not land two generations away.
     """
     endpoint, now = only(inventory, ENDPOINT), in_use(inventory)
     if endpoint is None or now is None:
