@@ -64,6 +64,9 @@ _KINDS: Mapping[str, _Kind] = {
 _PSEUDO = re.compile(rf"{re.escape(ACCOUNT_OF_STACK)}|{re.escape(PARTITION_OF_STACK)}")
 _OTHER_BRACE = re.compile(rf"(?!{_PSEUDO.pattern})\$\{{")
 
+_NOT_FOR_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON may hold bare and YAML takes for a line break or refuses. cfn-lint reads JSON as YAML, others may too."""
+
 
 def template(
     resources: Sequence[Resource], *, description: str = "", outputs: Mapping[str, Document] | None = None
@@ -106,7 +109,8 @@ def outputs_of(resources: Iterable[Resource]) -> Document:
 def to_json(document: Mapping[str, Any], *, indent: int | None = 2) -> str:
     """The template as JSON; without an indent as short as it gets, for CloudFormation's limit of 51,200 bytes."""
     separators = (",", ":") if indent is None else None
-    return json.dumps(document, indent=indent, separators=separators, ensure_ascii=False)
+    text = json.dumps(document, indent=indent, separators=separators, ensure_ascii=False)
+    return _NOT_FOR_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:

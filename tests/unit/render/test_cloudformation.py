@@ -139,7 +139,25 @@ def test_outputs_name_what_callers_need() -> None:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
-    ["yes", "no", "null", "~", "2012-10-17", "1e3", "0x1", "012", "12:30", "- a", "!Ref x", "a: b", "#", "", " ", "\n"]
+    [
+        "yes",
+        "no",
+        "null",
+        "~",
+        "2012-10-17",
+        "1e3",
+        "0x1",
+        "012",
+        "12:30",
+        "- a",
+        "!Ref x",
+        "a: b",
+        "#",
+        "",
+        " ",
+        "\n",
+        "\x7f",
+    ]
 )
 
 
@@ -150,6 +168,7 @@ def test_json_and_yaml_hold_the_same_texts(environment: dict[str, str]) -> None:
     assert json.loads(cloudformation.to_json(document)) == document
     assert json.loads(cloudformation.to_json(document, indent=None)) == document
     assert yaml.safe_load(cloudformation.to_yaml(document)) == document
+    assert yaml.safe_load(cloudformation.to_json(document)) == document, "JSON is YAML to cfn-lint"
 
 
 def test_yaml_has_no_aliases() -> None:
