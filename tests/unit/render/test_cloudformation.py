@@ -117,6 +117,14 @@ def test_a_parameter_is_declared_where_a_document_holds_one() -> None:
     assert "Parameters" not in cloudformation.template([model()])
 
 
+def test_a_template_for_one_region_refuses_every_other() -> None:
+    """Images and policies name the region; elsewhere a stack would be half right, so it is not begun."""
+    rule = cloudformation.template([model()], region="eu-west-1")["Rules"]["Region"]["Assertions"][0]
+    assert rule["Assert"] == {"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}
+    assert "eu-west-1" in rule["AssertDescription"]
+    assert "Rules" not in cloudformation.template([model()])
+
+
 def test_whole_numbers_are_written_as_such() -> None:
     """Only Python writes 1.0 for a whole number; the CDK and jq would not agree with it."""
     assert json.dumps(properties_of(model(A=1.0, B=2.5, C=True, D=0))).startswith(

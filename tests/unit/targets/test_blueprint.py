@@ -130,3 +130,10 @@ def test_what_is_wrong_is_said(options: dict[str, object], says: str) -> None:
     """Before anything is written."""
     with pytest.raises(SpecError, match=says):
         draft(TWIN, settings=Settings(_env_file=None, AWS_ARN_ROLE=ROLE), **options)  # type: ignore[arg-type]
+
+
+def test_a_long_model_does_not_make_the_description_too_long() -> None:
+    """CloudFormation takes 1024 bytes, and an S3 prefix may have as many by itself, of any letters."""
+    model = "s3://bucket/" + "é" * 1000 + "/"
+    found = draft(TWIN, settings=Settings(_env_file=None), overrides={"model": model})
+    assert 1020 <= len(found.template()["Description"].encode()) <= 1024
