@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +14,7 @@ import pytest
 from infra.node import use_node
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.targets.blueprint import Blueprint
+from tests.conftest import ROOT
 from tests.parity.examples import ACCOUNT, LITERAL, REGION, SPECS, SYMBOLIC, blueprint
 
 pytestmark = pytest.mark.xdist_group("cdk")
@@ -89,3 +95,14 @@ def test_the_stack_is_for_the_place_of_its_blueprint() -> None:
         assert artifact.environment.region == REGION
         assert artifact.template["Rules"].keys() == {"Region"}
         assert "BootstrapVersion" not in artifact.template.get("Parameters", {})
+
+
+def test_the_app_of_the_how_to_runs(tmp_path: Path) -> None:
+    """As it stands on the page, in a process of its own: the function may call the endpoint of the other stack."""
+    page = (ROOT / "docs" / "how-to" / "cloudformation-and-cdk.md").read_text("utf-8")
+    program = page.partition("```python\n")[2].partition("```")[0]
+    environment = {**os.environ, "CDK_OUTDIR": str(tmp_path), "CDK_VALIDATION": "false"}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True)
+    resources = json.loads((tmp_path / "Service.template.json").read_text("utf-8"))["Resources"]
+    policy = next(each for each in resources.values() if each["Type"] == "AWS::IAM::Policy")
+    assert "sagemaker:InvokeEndpoint" in policy["Properties"]["PolicyDocument"]["Statement"][0]["Action"]
