@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -50,17 +49,13 @@ def list_deployments(
 
 def status(name: options.Name, target: options.Target = None, as_json: options.AsJson = False) -> None:
     """Show state, machines, copies, list price and notes of a deployment."""
-    from dataclasses import replace
-
     from llm_deploy.cli import screen
     from llm_deploy.targets.registry import connect
-    from llm_deploy.targets.sagemaker.machines import asked_for
+    from llm_deploy.targets.sagemaker.machines import usd_per_hour
     from llm_deploy.targets.sagemaker.overview import deployment_status
 
     connection = connect(target)
     found = deployment_status(connection.session, name)
-    if not found.instances:
-        found = replace(found, instances=asked_for(connection.session, found.config))
     cost = usd_per_hour(found.instances, connection.region)
     if as_json:
         screen.write_json({**screen.json_of(found), "usd_per_hour": cost})
@@ -94,21 +89,3 @@ def describe(
     if not documents:
         raise NotFoundError(f"there is nothing of '{name}' here", hint="`llmdeploy list` shows what there is.")
     screen.write_json(documents)
-
-
-def usd_per_hour(instances: Sequence[Mapping[str, Any]], region: str) -> float | None:
-    """The list price of machines; `None` where a type's price, or what machines there are, is not known.
-
-    A machine bills from its start, before it counts as current, so the wanted number holds while there is none yet.
-    """
-    from llm_deploy import catalog
-
-    if not instances or any(variant["type"] not in catalog.instances() for variant in instances):
-        return None
-    total = 0.0
-    for variant in instances:
-        each = catalog.price(variant["type"], region).usd_per_hour
-        if each is None:
-            return None
-        total += each * (variant["count"] or variant["desired"] or 0)
-    return total

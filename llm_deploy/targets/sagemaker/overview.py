@@ -12,7 +12,8 @@ from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import AccessDeniedError, NotFoundError
 from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL
-from llm_deploy.targets.sagemaker.hosting import EndpointConfigManager, EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.machines import machines
 from llm_deploy.targets.sagemaker.tags import tags_of
 
 LOG = logging.getLogger(__name__)
@@ -81,7 +82,6 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
     endpoint = EndpointManager(session).find(name)
     if endpoint is None:
         raise NotFoundError(f"there is no endpoint '{name}' in {session.region}", hint="`llmdeploy list` shows them.")
-    config = EndpointConfigManager(session).find(endpoint.properties["EndpointConfigName"])
     components = InferenceComponentManager(session).owned(name)
     return DeploymentStatus(
         name=name,
@@ -91,7 +91,7 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
         model=endpoint.tags.get(TAG_MODEL, "unknown"),
         config=endpoint.properties["EndpointConfigName"],
         created_at=endpoint.created_at,
-        instances=tuple(_instances(endpoint, config)),
+        instances=machines(session, endpoint),
         components=tuple(_component(found) for found in components),
         notes={
             key: value
@@ -100,18 +100,6 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
             if key.startswith("aws:")
         },
     )
-
-
-def _instances(endpoint: Found, config: Found | None) -> Iterator[Mapping[str, Any]]:
-    asked = {item["VariantName"]: item for item in (config.properties["ProductionVariants"] if config else ())}
-    for variant in endpoint.properties.get("ProductionVariants", ()):
-        wanted = asked.get(variant["VariantName"], {})
-        yield {
-            "variant": variant["VariantName"],
-            "type": wanted.get("InstanceType", "unknown"),
-            "count": variant.get("CurrentInstanceCount", wanted.get("InitialInstanceCount")),
-            "desired": variant.get("DesiredInstanceCount", wanted.get("InitialInstanceCount")),
-        }
 
 
 def _component(found: Found) -> ComponentStatus:
