@@ -95,7 +95,7 @@ def receipt(removal: Removal, steps: Iterable[Step], started_s: float, *, ended:
         region=connection.region,
         done=what_was_done(steps),
         seconds=round(time.monotonic() - started_s, 2),
-        usd_per_hour=None if None in costs else sum(cost for cost in costs if cost is not None),
+        usd_per_hour=None if None in costs else sum((cost for cost in costs if cost is not None), start=0.0),
         left=left,
         not_ours=tuple(_left(found, connection) for found in removal.not_ours),
     )
@@ -130,7 +130,7 @@ def _cost(found: Found, connection: Connection) -> float | None:
 
 def _bills(found: Iterable[Found], connection: Connection) -> float | None:
     costs = [_cost(item, connection) for item in found if item.kind == ENDPOINT]
-    return None if None in costs else sum(cost for cost in costs if cost is not None)
+    return None if None in costs else sum((cost for cost in costs if cost is not None), start=0.0)
 
 
 def _after_the_endpoint(step: Step) -> bool:
