@@ -22,7 +22,7 @@ def list_deployments(
         bool,
         typer.Option(
             "--all",
-            help="Also models, endpoint configs and scalable targets that were left without an endpoint; slow: a call for each.",
+            help="Also models, endpoint configs and scalable targets left without an endpoint; slow: a call for each.",
         ),
     ] = False,
     as_json: options.AsJson = False,
@@ -53,7 +53,7 @@ def list_deployments(
 
 def _table(found: Sequence[Deployment], left: Sequence[Leftovers]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headers and rows; the time left has a column only where something has a ttl."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (item.name, item.status + (" (no endpoint)" if item.orphan else ""), item.endpoint_type, item.model)
         for item in found
     ]

@@ -45,13 +45,13 @@ def reap(
     screen.say(connection.describe())
     found = list(_lifetimes(connection, prefix))
     doomed = chosen(found, expired=expired or older_than_s is None, older_than_s=older_than_s)
-    _show(found, doomed)
-    receipts, failures = [], {}
-    if doomed and yes and not dry_run:
-        receipts, failures = _delete(doomed, connection, timeout_s)
+    if not as_json:
+        _show(found, doomed)
+    act = yes and not dry_run
+    receipts, failures = _delete(doomed if act else (), connection, timeout_s)
     if as_json:
         screen.write_json(_document(found, doomed, receipts, failures))
-    if doomed and not (yes and not dry_run):
+    if doomed and not act:
         screen.say(f"Nothing was deleted; --yes deletes {len(doomed)} of {len(found)}.")
     if failures:
         raise next(iter(failures.values()))
@@ -85,7 +85,8 @@ def _delete(
     from llm_deploy.cli.main import show_error
     from llm_deploy.targets import removal
 
-    receipts, failures = [], {}
+    receipts: list[Receipt] = []
+    failures: dict[str, LlmDeployError] = {}
     for each in doomed:
         try:
             found = removal.prepare(each.name, connection)
@@ -120,7 +121,7 @@ def _show(found: Sequence[Lifetime], doomed: Sequence[Lifetime]) -> None:
         for each in found
     ]
     for line in screen.table(rows, ("NAME", "STATUS", "AGE", "TTL", "BILLS", "SO FAR", "")):
-        screen.say(line)
+        typer.echo(line)
     screen.say("Money is today's machines at list price, over the whole age.")
 
 

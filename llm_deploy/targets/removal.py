@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from llm_deploy.deploy.apply import Stage, Step
-from llm_deploy.deploy.inventory import Found
-from llm_deploy.deploy.plan import Plan, short_kind
+from llm_deploy.deploy.claims import named_by
+from llm_deploy.deploy.inventory import Found, Inventory
+from llm_deploy.deploy.plan import Plan, plan_deletion, short_kind
 from llm_deploy.deploy.receipt import Left, Receipt, money, what_was_done
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
 from llm_deploy.errors import AccessDeniedError, LeftoverError, WaitTimeoutError
@@ -54,8 +55,14 @@ def prepare(name: str, connection: Connection, *, logs: bool = False) -> Removal
     """
     service = deployment.removal_service(name, connection, logs=logs)
     plan = deployment.plan_removal(name, connection, service=service)
-    found = [change.found for change in plan.changes if change.found is not None]
-    return Removal(name, connection, service, plan, _beside(name, found, connection), _bills(found, connection))
+    ours = [change.found for change in plan.changes if change.found is not None]
+    related = _related(name, ours, connection)
+    if adopted := [found for found in related if found.owned_by == name]:
+        ours += adopted
+        inventory = Inventory(name, {found.key: found for found in ours})
+        plan = plan_deletion(inventory, tuple(service.resource_manager.managers))
+    not_ours = tuple(found for found in related if found.owned_by is None)
+    return Removal(name, connection, service, plan, not_ours, _bills(ours, connection))
 
 
 def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
@@ -86,8 +93,8 @@ def receipt(removal: Removal, steps: Iterable[Step], started_s: float, *, ended:
     """
     standing = removal.service.left(removal.name) if ended else removal.service.inventory(removal.name).ours()
     connection = removal.connection
-    left = tuple(_left(found, connection) for found in standing)
-    costs = [item.usd_per_hour for item in left]
+    remaining = tuple(left(found, connection) for found in standing)
+    costs = [item.usd_per_hour for item in remaining]
     return Receipt(
         deployment=removal.name,
         target=connection.target,
@@ -96,8 +103,8 @@ def receipt(removal: Removal, steps: Iterable[Step], started_s: float, *, ended:
         done=what_was_done(steps),
         seconds=round(time.monotonic() - started_s, 2),
         usd_per_hour=None if None in costs else sum((cost for cost in costs if cost is not None), start=0.0),
-        left=left,
-        not_ours=tuple(_left(found, connection) for found in removal.not_ours),
+        left=remaining,
+        not_ours=tuple(left(found, connection) for found in removal.not_ours),
     )
 
 
@@ -112,7 +119,8 @@ def check(receipt: Receipt) -> None:
         )
 
 
-def _left(found: Found, connection: Connection) -> Left:
+def left(found: Found, connection: Connection) -> Left:
+    """An object that stays, and what it costs."""
     return Left(short_kind(found.kind), found.name, found.status, _cost(found, connection))
 
 
@@ -137,18 +145,19 @@ def _after_the_endpoint(step: Step) -> bool:
     return step.kind in {ENDPOINT_CONFIG, MODEL}
 
 
-def _beside(name: str, ours: Iterable[Found], connection: Connection) -> tuple[Found, ...]:
-    """Models and configs that our objects name, or that are named as only ours are, and that carry no tag of ours."""
-    ours = tuple(ours)
-    known = {found.key for found in ours}
-    found = []
-    managers: tuple[HostingManager, ...] = (ModelManager(connection.session), EndpointConfigManager(connection.session))
+def _related(name: str, ours: Iterable[Found], connection: Connection) -> tuple[Found, ...]:
+    """Models and configs that the search by name does not give: what ours name, and what is named as only ours are."""
+    found = {item.key: item for item in ours}
+    session = connection.session
+    # Configs first: one that is found may name a model.
+    managers: tuple[HostingManager, ...] = (EndpointConfigManager(session), ModelManager(session))
+    more: list[Found] = []
     for manager in managers:
-        named = {other for mine in ours for kind, other in _names(mine) if kind == manager.kind}
+        named = {other for item in (*found.values(), *more) for kind, other in named_by(item) if kind == manager.kind}
         alike = {other for other in manager.named(name) if re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{8}}", other)}
-        strangers = sorted(other for other in named | alike if (manager.kind, other) not in known)
-        found += [item for item in (_looked_at(manager, other) for other in strangers) if item is not None]
-    return tuple(item for item in found if item.owned_by is None)
+        unknown = sorted(other for other in named | alike if (manager.kind, other) not in found)
+        more += [item for item in (_looked_at(manager, other) for other in unknown) if item is not None]
+    return tuple(more)
 
 
 def _looked_at(manager: HostingManager, name: str) -> Found | None:
@@ -156,14 +165,3 @@ def _looked_at(manager: HostingManager, name: str) -> Found | None:
         return manager.find(name)
     except AccessDeniedError:
         return Found(manager.kind, name, status=UNREADABLE)
-
-
-def _names(found: Found) -> Iterator[tuple[str, str]]:
-    """What an object names: an endpoint its config, a config and a component their models."""
-    properties = found.properties
-    if found.kind == ENDPOINT:
-        yield ENDPOINT_CONFIG, str(properties["EndpointConfigName"])
-    elif found.kind == ENDPOINT_CONFIG:
-        yield from ((MODEL, each["ModelName"]) for each in properties["ProductionVariants"] if "ModelName" in each)
-    elif found.kind == INFERENCE_COMPONENT and "ModelName" in properties.get("Specification", {}):
-        yield MODEL, str(properties["Specification"]["ModelName"])
