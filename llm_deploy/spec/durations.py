@@ -22,7 +22,7 @@ def seconds(text: str) -> int:
     """
     parts = re.findall(r"([0-9]+)([dhms])", text.lower())
     units = [unit for _, unit in parts]
-    if not re.match(DURATION_PATTERN, text) or not units or len(set(units)) != len(units):
+    if not re.fullmatch(f"{SIMPLE}|{ISO}", text) or not units or len(set(units)) != len(units):
         raise ValueError(f"{text!r} is no span of time; expected {EXPECTED_DURATION}")
     return sum(int(number) * _UNITS_S[unit] for number, unit in parts)
 
