@@ -148,6 +148,8 @@ def test_one_deployment_that_cannot_be_deleted_does_not_keep_the_others(local_cl
         },
         RuntimeConfig={"CopyCount": 1},
     )
+    problems = local_cloud.run("gc", "--json").json["problems"]
+    assert [item["deployment"] for item in problems] == ["a-twin"], "what cannot be judged is told and left alone"
     done = local_cloud.run("reap", "--older-than", "0s", "--yes", "--json", code=7)
     assert [item["name"] for item in done.json["failed"]] == ["a-twin"]
     assert [receipt["deployment"] for receipt in done.json["deleted"]] == ["twin"]
