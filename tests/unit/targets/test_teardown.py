@@ -6,7 +6,7 @@ import pytest
 
 from llm_deploy.deploy.receipt import Left, Receipt
 from llm_deploy.errors import LeftoverError
-from llm_deploy.targets.removal import check
+from llm_deploy.targets.teardown import check
 
 
 def receipt(*left: Left, usd_per_hour: float | None = 0.0) -> Receipt:
