@@ -199,9 +199,19 @@ class Gate(Protocol):
             ServiceError: It is denied.
         """
 
+    def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """As `authorise`, but only about the roles that a request hands to the service.
+
+        Raises:
+            ServiceError: It is denied.
+        """
+
 
 class OpenGate:
     """Lets everybody do everything."""
+
+    def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """See `Gate`."""
 
     async def admit(self, request: Request) -> None:
         """See `Gate`."""

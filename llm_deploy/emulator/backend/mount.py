@@ -6,6 +6,7 @@ Ledger: `backend.permissive`.
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qsl
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.app import WRONG_REGION, refuse_xml
@@ -20,6 +21,8 @@ from llm_deploy.emulator.service import Cloud, ServiceError, not_implemented
 from llm_deploy.emulator.store import Document
 
 SAGEMAKER = "sagemaker.amazonaws.com"
+CLOUDFORMATION = "cloudformation"
+MAX_FORM_BYTES = 4 * 1024 * 1024
 
 
 def install(cloud: Cloud) -> None:
@@ -80,7 +83,15 @@ class _Mount:
                 raise error
             await refuse_xml(request, error, wrapped=True)
             return
+        if scope is not None and scope.service == CLOUDFORMATION:
+            await self._check_roles(request)
         await self._pass_on(request)
+
+    async def _check_roles(self, request: Request) -> None:
+        """Of what CloudFormation is handed the backend knows nothing. Ledger: `access.pass-role`."""
+        form = dict(parse_qsl((await request.body(MAX_FORM_BYTES)).decode("utf-8", "replace")))
+        form |= dict(parse_qsl(request.query_string))
+        self.cloud.gate.hand_over(request, CLOUDFORMATION, form.get("Action", ""), form)
 
     async def answer_unsigned(self, request: Request) -> None:
         """Anonymous S3 and STS calls exist; whatever is signed for a service that is not there is refused."""

@@ -15,7 +15,7 @@ from llm_deploy.emulator.iam.directory import Directory
 from llm_deploy.emulator.iam.evaluation import Access
 from llm_deploy.emulator.iam.failures import denial, failure, protocol_of
 from llm_deploy.emulator.iam.identity import Principal, anonymous
-from llm_deploy.emulator.iam.requirements import Need, needs_of, service_linked_role
+from llm_deploy.emulator.iam.requirements import Need, needs_of, passing_needs, service_linked_role
 from llm_deploy.emulator.iam.service_linked import ServiceLinkedRoles
 from llm_deploy.emulator.iam.signature import (
     EMPTY_SHA256,
@@ -81,6 +81,13 @@ class Guard:
             raise ServiceError("ValidationException", words)
         if linked is not None:
             self._roles.make(linked)
+
+    def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """See `Gate`."""
+        caller = request.caller
+        assert caller is not None  # noqa: S101 - `admit` has set it or refused
+        for need in passing_needs(service, operation, params):
+            self._has(request, caller, f"{service}:{operation}", need)
 
     def note(self, principal: str, decisions: list[list[str]]) -> None:
         """Log what the backend decided about one request, its own action first."""
