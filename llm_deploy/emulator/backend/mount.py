@@ -15,7 +15,7 @@ from llm_deploy.emulator.backend.lookups import BackendError, BackendLookups
 from llm_deploy.emulator.backend.process import BackendProcess
 from llm_deploy.emulator.backend.proxy import BackendProxy
 from llm_deploy.emulator.backend.services import REGIONAL_JSON, REGIONAL_QUERY, SERVICES, BackendSettings
-from llm_deploy.emulator.http import Request
+from llm_deploy.emulator.http import BodyTooLargeError, Request
 from llm_deploy.emulator.iam.caller import Caller
 from llm_deploy.emulator.service import Cloud, ServiceError, not_implemented
 from llm_deploy.emulator.store import Document
@@ -39,6 +39,7 @@ def install(cloud: Cloud) -> None:
     cloud.hooks.s3_has_objects = mount.s3_has_objects
     cloud.at_start.append(mount.begin)
     cloud.at_stop.append(mount.end)
+    cloud.own_key = mount.process.key.decode()
     cloud.counters["backend_pid"] = lambda: mount.process.pid or 0
 
 
@@ -89,7 +90,11 @@ class _Mount:
 
     async def _check_roles(self, request: Request) -> None:
         """Of what CloudFormation is handed the backend knows nothing. Ledger: `access.pass-role`."""
-        form = dict(parse_qsl((await request.body(MAX_FORM_BYTES)).decode("utf-8", "replace")))
+        try:
+            body = await request.body(MAX_FORM_BYTES)
+        except BodyTooLargeError as error:
+            raise ServiceError("RequestEntityTooLarge", "The request is too large.", status=413) from error
+        form = dict(parse_qsl(body.decode("utf-8", "replace")))
         form |= dict(parse_qsl(request.query_string))
         self.cloud.gate.hand_over(request, CLOUDFORMATION, form.get("Action", ""), form)
 
