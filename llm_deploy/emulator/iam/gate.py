@@ -61,7 +61,9 @@ class Guard:
             self._admit_unsigned(request)
             return
         own = is_own(self._cloud, request)
-        if not own:
+        if own:
+            await self._directory.credential(signature.access_key)  # so that the key's owner is known
+        else:
             await self._check(request, signature)
         principal = self._directory.principal(signature.access_key)
         if principal is None:
