@@ -84,8 +84,6 @@ class Guard:
         if missing:
             words = ledger.text("access.denied.further", actions=", ".join(missing))
             raise ServiceError("ValidationException", words)
-        if linked is not None:
-            self._roles.make(linked)
 
     def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
         """See `Gate`."""
