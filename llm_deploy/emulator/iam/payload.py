@@ -1,7 +1,7 @@
 """Bodies of S3 requests, checked while they are passed on: by the hash that was signed, or chunk by chunk.
 
 Source: "Authenticating Requests (AWS Signature Version 4)" and "Signature calculations: transferring payload in
-multiple chunks", S3 API reference.
+multiple chunks", S3 API reference. Ledger: `access.s3.wrong-payload`, `access.s3.wrong-signature`.
 """
 
 from __future__ import annotations

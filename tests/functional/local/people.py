@@ -6,6 +6,7 @@ import http.client
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,11 +85,12 @@ def authorizations(running: Running, method: str = "GET") -> list[dict[str, Any]
     return found
 
 
-def fetch(url: str) -> tuple[int, bytes]:
-    """Status and body of a GET."""
+def fetch(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Status and body of an unsigned request."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=10)
-    connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    connection.request(method, target, headers=dict(headers or {}))
     answer = connection.getresponse()
     found = answer.status, answer.read()
     connection.close()

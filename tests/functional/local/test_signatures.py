@@ -51,6 +51,17 @@ def test_presigned_urls_and_anonymous_requests(running: Running, bucket: str) ->
     assert (status, b"<Message>Request has expired</Message>" in body) == (403, True)
 
 
+def test_the_backend_s_own_doors_are_shut(running: Running) -> None:
+    """One of them forgets the whole account, and another tells its secrets; they would ask nobody who they are."""
+    url = running.cloud.environment()["AWS_ENDPOINT_URL"]
+    before = running.client("iam").list_roles()["Roles"]
+    for method, path in (("POST", "/_ministack/reset"), ("GET", "/_ministack/health"), ("POST", "/_ministack/config")):
+        assert fetch(url + path, method)[0] == 501
+    status, body = fetch(f"{url}/", headers={"x-local-cloud-question": "iam", "x-local-cloud-caller": "LOCALCLOUD"})
+    assert (status, b"SecretAccessKey" in body, b"secret" in body) == (403, False, False)
+    assert running.client("iam").list_roles()["Roles"] == before
+
+
 def test_a_body_that_was_not_signed_changes_nothing(running: Running, bucket: str) -> None:
     """The hash is checked before the object is. Ledger: access.s3.wrong-payload."""
     s3 = running.client("s3")
