@@ -36,7 +36,7 @@ class ModelOperations:
         arn = self._hosting.arn("model", name)
         self._refuse_taken(name, arn)
         checked_tags(call.params.get("Tags"))
-        await self._check(call.params)
+        await self._check(call.params, arn)
         # Others may have run while the role and the data were looked up.
         self._refuse_taken(name, arn)
         document = {
@@ -68,7 +68,7 @@ class ModelOperations:
         if self._hosting.cloud.store.get(MODEL, name):
             raise refusal("sm.model.exists", arn=arn)
 
-    async def _check(self, params: Document) -> None:
+    async def _check(self, params: Document, arn: str) -> None:
         containers = [params["PrimaryContainer"]] if "PrimaryContainer" in params else params.get("Containers", [])
         if not containers:
             raise refusal("sm.model.no-container")
@@ -77,7 +77,7 @@ class ModelOperations:
         role = params.get("ExecutionRoleArn")
         if role is None:
             raise refusal("sm.model.no-role")
-        if not await self._hosting.cloud.hooks.role_lookup(role):
+        if not await self._hosting.cloud.hooks.role_lookup(role, arn):
             raise refusal("sm.model.role", role=role)
         for container in containers:
             await self._check_data(container)
