@@ -91,7 +91,11 @@ def test_every_change_is_held_to_the_ownership_tag() -> None:
         tags = {key: value for key, value in condition.get("StringLike", {}).items() if "Tag/" in key}
         for action in statement["Action"]:
             verb = action.partition(":")[2]
-            if verb.startswith(CHANGES) and action not in BY_NAME and statement["Sid"] not in {"ScaleInstances", "ScaleCopies"}:
+            if (
+                verb.startswith(CHANGES)
+                and action not in BY_NAME
+                and statement["Sid"] not in {"ScaleInstances", "ScaleCopies"}
+            ):
                 expected = TAGGING if verb.startswith("Create") or statement["Sid"] == "RegisterTargets" else TAGGED
                 assert tags == {expected: "twin*"}, (statement["Sid"], action)
             if action == "sagemaker:AddTags":
@@ -248,8 +252,9 @@ def test_a_user_is_made_only_when_asked_for() -> None:
     assert not {USER, ACCESS_KEY, SERVICE_LINKED_ROLE} & set(kinds)
     with_user = RolesWish(PLACE, "twin", user=True)
     assert [resource.kind for resource in iam.resources(with_user)][-2:] == [USER, ACCESS_KEY]
-    assert named(with_user, "Deployer").properties["ManagedPolicyArns"] == (
-        named(with_user, "DeployRole").properties["ManagedPolicyArns"]
+    assert (
+        named(with_user, "Deployer").properties["ManagedPolicyArns"]
+        == (named(with_user, "DeployRole").properties["ManagedPolicyArns"])
     )
 
 

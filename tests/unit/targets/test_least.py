@@ -57,7 +57,8 @@ def test_features_that_a_spec_does_not_use_are_not_granted() -> None:
     """No component, nothing about components; no autoscaling, nothing about autoscaling; one kind of it, not both."""
     plain = {sid for sid, _, _ in allowed(resolved(endpoint_type="model"))}
     assert not {"MakeComponents", "RegisterTargets"} & plain
-    assert not [on for _, _, on in allowed(resolved(endpoint_type="model")) if "omponent" in on]
+    about = {sid for sid, _, on in allowed(resolved(endpoint_type="model")) if "omponent" in on}
+    assert about == {"ReadDeployments"}, "whether there is a component is asked of every deployment"
     machines = {sid for sid, _, _ in allowed(resolved(endpoint_type="model", autoscaling=SCALING))}
     assert {"ScaleInstances", "InstanceAlarms"} <= machines
     assert not {"ScaleCopies", "CopyAlarms"} & machines
