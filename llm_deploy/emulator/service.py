@@ -23,6 +23,7 @@ A handler is `async def create_thing(call: Call) -> Document`. It raises `Servic
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import random
 from collections import Counter
@@ -31,6 +32,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llm_deploy.emulator import ledger
+from llm_deploy.emulator.backend.guard import KEY_HEADER
 from llm_deploy.emulator.clock import Clock
 from llm_deploy.emulator.http import Request
 from llm_deploy.emulator.settings import CloudSettings
@@ -199,9 +201,19 @@ class Gate(Protocol):
             ServiceError: It is denied.
         """
 
+    def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """As `authorise`, but only about the roles that a request hands to the service.
+
+        Raises:
+            ServiceError: It is denied.
+        """
+
 
 class OpenGate:
     """Lets everybody do everything."""
+
+    def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """See `Gate`."""
 
     async def admit(self, request: Request) -> None:
         """See `Gate`."""
@@ -222,6 +234,7 @@ class Cloud:
         local: Answers below /_local/, by method and path: functions that give a document.
         counters: Numbers for `GET /_local/health`: functions by name, asked at each request.
         unknown: How often each unimplemented operation was asked for.
+        own_key: What a call of the cloud's own services carries in `guard.KEY_HEADER`; empty without a backend.
     """
 
     settings: CloudSettings
@@ -239,6 +252,7 @@ class Cloud:
     counters: dict[str, Callable[[], int]] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    own_key: str = ""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def arn(self, service: str, resource: str) -> str:
@@ -269,6 +283,12 @@ class Cloud:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s failed", task.get_name(), exc_info=error)
+
+
+def is_own(cloud: Cloud, request: Request) -> bool:
+    """Whether a request comes from one of the cloud's own services: no client knows the key."""
+    given = request.headers.get(KEY_HEADER.decode(), "")
+    return bool(cloud.own_key) and hmac.compare_digest(given.encode(), cloud.own_key.encode())
 
 
 def not_implemented(cloud: Cloud, operation: str) -> ServiceError:

@@ -6,6 +6,7 @@ Ledger: `backend.permissive`.
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qsl
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.app import WRONG_REGION, refuse_xml
@@ -14,12 +15,14 @@ from llm_deploy.emulator.backend.lookups import BackendError, BackendLookups
 from llm_deploy.emulator.backend.process import BackendProcess
 from llm_deploy.emulator.backend.proxy import BackendProxy
 from llm_deploy.emulator.backend.services import REGIONAL_JSON, REGIONAL_QUERY, SERVICES, BackendSettings
-from llm_deploy.emulator.http import Request
+from llm_deploy.emulator.http import BodyTooLargeError, Request
 from llm_deploy.emulator.iam.caller import Caller
 from llm_deploy.emulator.service import Cloud, ServiceError, not_implemented
 from llm_deploy.emulator.store import Document
 
 SAGEMAKER = "sagemaker.amazonaws.com"
+CLOUDFORMATION = "cloudformation"
+MAX_FORM_BYTES = 4 * 1024 * 1024
 
 
 def install(cloud: Cloud) -> None:
@@ -36,6 +39,7 @@ def install(cloud: Cloud) -> None:
     cloud.hooks.s3_has_objects = mount.s3_has_objects
     cloud.at_start.append(mount.begin)
     cloud.at_stop.append(mount.end)
+    cloud.own_key = mount.process.key.decode()
     cloud.counters["backend_pid"] = lambda: mount.process.pid or 0
 
 
@@ -80,7 +84,19 @@ class _Mount:
                 raise error
             await refuse_xml(request, error, wrapped=True)
             return
+        if scope is not None and scope.service == CLOUDFORMATION:
+            await self._check_roles(request)
         await self._pass_on(request)
+
+    async def _check_roles(self, request: Request) -> None:
+        """Of what CloudFormation is handed the backend knows nothing. Ledger: `access.pass-role`."""
+        try:
+            body = await request.body(MAX_FORM_BYTES)
+        except BodyTooLargeError as error:
+            raise ServiceError("RequestEntityTooLarge", "The request is too large.", status=413) from error
+        form = dict(parse_qsl(body.decode("utf-8", "replace")))
+        form |= dict(parse_qsl(request.query_string))
+        self.cloud.gate.hand_over(request, CLOUDFORMATION, form.get("Action", ""), form)
 
     async def answer_unsigned(self, request: Request) -> None:
         """Anonymous S3 and STS calls exist; whatever is signed for a service that is not there is refused."""

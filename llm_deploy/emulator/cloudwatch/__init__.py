@@ -20,14 +20,15 @@ SAVE_EVERY_S = 2.0
 
 def install(cloud: Cloud) -> None:
     """Answer CloudWatch, and take the datapoints of SageMaker's own metrics."""
-    metrics = Metrics(cloud.random)
+    metrics, alarms = Metrics(cloud.random), Alarms(cloud)
     service = JsonService(
         model="cloudwatch",
         target_prefix="GraniteServiceVersion20100801",
-        operations=Alarms(cloud).operations() | MetricOperations(cloud, metrics).operations(),
+        operations=alarms.operations() | MetricOperations(cloud, metrics).operations(),
         json_version="1.0",
     )
     cloud.registry.add_json(service)
+    cloud.tags["cloudwatch"] = alarms.tags_of
 
     async def answer_form(request: Request) -> None:
         here = cloud.settings.region

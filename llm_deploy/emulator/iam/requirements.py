@@ -109,6 +109,13 @@ def service_linked_role(name: str, operation: str) -> str | None:
     return table()[name].operations[operation].service_linked_role
 
 
+def passing_needs(name: str, operation: str, params: Document) -> list[Need]:
+    """What a request needs to hand roles over; nothing for operations that the table lacks."""
+    service = table()[name]
+    rule = service.operations.get(operation)
+    return [] if rule is None else _passing(service, rule, params)
+
+
 def needs_of(name: str, operation: str, params: Document, place: Mapping[str, str]) -> list[Need]:
     """What a request needs, its own action first. `name` is botocore's of the service, `place` has region and account.
 
