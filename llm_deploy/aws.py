@@ -76,9 +76,11 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Cannot update in-progress "), BusyError),
     (re.compile(r"while it is in state "), BusyError),
     (re.compile(r"service limit '"), QuotaError),
+    (re.compile(r"User is missing the following permissions"), AccessDeniedError),
     (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
 )
-"""SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart."""
+"""SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart. So does
+Application Auto Scaling where its caller lacks permissions on what is to scale."""
 
 _HINTS: Mapping[type[LlmDeployError], str] = {
     AccessDeniedError: "Ask for the permission that is named, or deploy as the role of `llmdeploy create-roles`.",
