@@ -139,6 +139,8 @@ def _placeholders(scope: Scope) -> dict[str, Sequence[str]]:
     return {
         **{placeholder: _in_arns(name) for placeholder, name in names.items()},
         "ComponentLog": [scope.component] if scope.component else [],
+        # `logs` works after a deletion, when nobody can say any more whether there was a component.
+        "ReadLog": list(dict.fromkeys([scope.endpoint, scope.component or scope.endpoint])),
         "Partition": [place.partition],
         "Region": [place.region],
         "Account": [place.account],
