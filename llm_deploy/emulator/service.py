@@ -136,8 +136,8 @@ async def _no_role(service: str, name: str) -> None:
     del service, name
 
 
-def _forget(version: str) -> None:
-    del version
+def _forget(text: str) -> None:
+    del text
 
 
 def _drop_line(group: str, stream: str, line: str) -> None:
@@ -165,7 +165,8 @@ class Hooks:
         iam_changed: Told a text that names IAM's state, whenever somebody has heard of it.
         authorised: `(principal, decisions)`: told what the backend decided; each decision is an action, a resource, and
             why it was denied, empty when it was allowed.
-        make_service_role: `(service, name)`: makes the service-linked role of a service.
+        make_service_role: `(service, name)`: makes the service-linked role of a service, in IAM.
+        needs_service_role: Told the service whose service-linked role a call has needed. Must not block.
         s3_has_objects: Whether anything lies at `(bucket, key prefix)`.
         write_log: `(group, stream, line)`, a line of a container's output. Must not block.
         metric: `(name, dimensions, value, unit)`, one datapoint of namespace AWS/SageMaker, now. Must not block.
@@ -178,6 +179,7 @@ class Hooks:
     iam_changed: Callable[[str], None] = _forget
     authorised: Callable[[str, list[list[str]]], None] = _unheard
     make_service_role: Callable[[str, str], Awaitable[None]] = _no_role
+    needs_service_role: Callable[[str], None] = _forget
     s3_has_objects: Callable[[str, str], Awaitable[bool]] = _assume_objects
     write_log: Callable[[str, str, str], None] = _drop_line
     metric: Callable[[str, Mapping[str, str], float, str], None] = _drop_metric

@@ -57,6 +57,7 @@ class Targets:
         _check_bounds(target, _least(self._cloud, scalable))
         tags = {**(old["tags"] if old else {}), **params.get("Tags", {})}
         self._cloud.store.put(KIND, scalable.key, {"target": target, "tags": tags})
+        self._cloud.hooks.needs_service_role(ROLE.partition("/")[0])
         return {"ScalableTargetARN": target["ScalableTargetARN"]}
 
     def implied(self, operation: str, params: Document) -> Document:

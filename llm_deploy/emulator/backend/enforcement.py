@@ -23,7 +23,6 @@ from llm_deploy.emulator.iam.evaluation import (
     Access,
     Decision,
     Naming,
-    Policies,
     PolicyKind,
     applies,
     decide,
@@ -151,21 +150,23 @@ class Enforcement:
         }
 
     def _decision(self, principal: Principal, access: Access, service: str) -> Decision:
+        if access.action == _ASSUME_ROLE:
+            return self._assuming(principal, access)
         if access.action in _ALWAYS_ALLOWED or principal.policies is None:
             return ALLOWED
-        if access.action == _ASSUME_ROLE:
-            return self._assuming(principal, principal.policies, access)
         named = self._named(service, principal, access)
         if service in _OWN_POLICY_NEEDED and named is not None and not any(each.allows for each, _ in named):
             return _NO_STATEMENT
         return decide(access, principal.policies, named or ())
 
-    def _assuming(self, principal: Principal, policies: Policies, access: Access) -> Decision:
+    def _assuming(self, principal: Principal, access: Access) -> Decision:
         """A trust policy that names the caller suffices; its conditions are looked at when the role is assumed."""
         role = self._reader.roles().get(access.resource.rpartition("/")[2])
         if role is None or role["arn"] != access.resource:
             return _NO_STATEMENT
-        decision = decide(access, policies)
+        if principal.policies is None:
+            return ALLOWED
+        decision = decide(access, principal.policies)
         lacks_own = not decision.explicit and decision.kind is PolicyKind.IDENTITY
         return ALLOWED if lacks_own and is_named(role["trust"], principal) else decision
 

@@ -61,7 +61,9 @@ class Guard:
             self._admit_unsigned(request)
             return
         own = is_own(self._cloud, request)
-        if not own:
+        if own:
+            await self._directory.credential(signature.access_key)  # so that the key's owner is known
+        else:
             await self._check(request, signature)
         principal = self._directory.principal(signature.access_key)
         if principal is None:
@@ -82,8 +84,6 @@ class Guard:
         if missing:
             words = ledger.text("access.denied.further", actions=", ".join(missing))
             raise ServiceError("ValidationException", words)
-        if linked is not None:
-            self._roles.make(linked)
 
     def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
         """See `Gate`."""

@@ -18,7 +18,9 @@ def install(cloud: Cloud) -> None:
     log = AccessLog()
     directory = Directory(cloud.settings.account, cloud.clock, cloud.hooks.iam_records)
     recorder = Recorder(cloud.clock, log)
-    cloud.gate = guard = Guard(cloud, directory, recorder, ServiceLinkedRoles(cloud, directory))
+    service_roles = ServiceLinkedRoles(cloud, directory)
+    cloud.gate = guard = Guard(cloud, directory, recorder, service_roles)
+    cloud.hooks.needs_service_role = service_roles.make
     cloud.hooks.iam_changed = directory.notice
     cloud.hooks.authorised = guard.note
     if cloud.hooks.iam_records is not None:

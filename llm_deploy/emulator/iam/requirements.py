@@ -16,7 +16,7 @@ import yaml
 TABLE_FILE = Path(__file__).parent.parent / "data" / "authorization.yaml"
 
 Document = dict[str, Any]
-Keys = dict[str, tuple[str, ...]]
+Keys = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,8 @@ def values(params: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - a documen
 
 def _tagging(service: Service, rule: Rule, operation: str, resource: str, keys: Keys) -> list[Need]:
     """Ledger: `access.add-tags`."""
-    tag_keys = {name: value for name, value in keys.items() if name.startswith(("aws:requesttag/", "aws:tagkeys"))}
+    of_tags = ("aws:requesttag/", "aws:tagkeys")
+    tag_keys = {name: value for name, value in keys.items() if name.startswith(of_tags)}
     if name := service.tagging.get("key"):
         tag_keys[name.lower()] = (operation,)
     return [Need(service.tagging["action"], resource, tag_keys)] if rule.tags else []
@@ -185,7 +186,7 @@ def _arn(service: Service, kind: str, name: str, params: Document, place: Mappin
 
 
 def _keys(service: Service, rule: Rule, params: Document, place: Mapping[str, str]) -> Keys:
-    keys: Keys = {}
+    keys: dict[str, tuple[str, ...]] = {}
     for key, source in rule.keys.items():
         found = tuple(_found(source, params))
         if source.arn is not None:
