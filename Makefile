@@ -35,6 +35,7 @@ rows: $(STAMP)
 docs: $(STAMP) rows
 	$(BIN)/python scripts/reference.py
 	$(BIN)/python scripts/exit_codes.py
+	$(BIN)/python scripts/policies.py
 	$(BIN)/python scripts/schema.py
 
 $(STAMP): pyproject.toml constraints.txt
