@@ -75,6 +75,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Cannot create already existing "), ConflictError),
     (re.compile(r"^Cannot update in-progress "), BusyError),
     (re.compile(r"while it is in state "), BusyError),
+    (re.compile(r"is a base inference component for one or more associated"), BusyError),
     (re.compile(r"service limit '"), QuotaError),
     (re.compile(r"User is missing the following permissions"), AccessDeniedError),
     (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
