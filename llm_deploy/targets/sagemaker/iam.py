@@ -31,7 +31,15 @@ from llm_deploy.spec import Engine, Place
 from llm_deploy.targets.sagemaker.statements import Document, Scope, policy, purpose, statements, template
 
 ENGINES: tuple[Engine, ...] = ("tgi", "vllm", "sglang", "lmi", "llamacpp")
-DEPLOY_POLICIES = ("deploy-read", "deploy-models", "deploy-endpoints", "deploy-components", "deploy-scaling", "invoke")
+DEPLOY_POLICIES = (
+    "deploy-read",
+    "deploy-models",
+    "deploy-endpoints",
+    "deploy-components",
+    "deploy-scaling",
+    "deploy-logs",
+    "invoke",
+)
 """The templates of the deploy role, a managed policy each."""
 INVOKE_POLICY = "invoke"
 

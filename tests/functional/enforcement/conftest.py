@@ -17,7 +17,7 @@ import pytest
 from llm_deploy.catalog import load_spec
 from llm_deploy.settings import load_settings
 from llm_deploy.spec import DeploymentSpec
-from llm_deploy.targets import deployment
+from llm_deploy.targets import deployment, teardown
 from llm_deploy.targets.registry import Connection, connect
 from llm_deploy.targets.sagemaker import iam
 from tests.conftest import FAST, ROOT, Terminal
@@ -105,8 +105,8 @@ def deploy(spec: DeploymentSpec, connection: Connection) -> None:
 
 
 def delete(name: str, connection: Connection) -> None:
-    """As `llmdeploy delete-endpoint`."""
-    for _ in deployment.service_for(connection).delete(deployment.plan_removal(name, connection)):
+    """As `llmdeploy delete-endpoint --logs`."""
+    for _ in teardown.carry_out(teardown.prepare(name, connection, logs=True)):
         pass
 
 

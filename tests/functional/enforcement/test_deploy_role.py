@@ -20,7 +20,7 @@ from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
 from llm_deploy.dialects.types import GenerationRequest
 from llm_deploy.errors import AccessDeniedError
 from llm_deploy.spec import Place
-from llm_deploy.targets import deployment
+from llm_deploy.targets import deployment, teardown
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import iam, logs
 from llm_deploy.targets.sagemaker.statements import policy, statements
@@ -82,8 +82,12 @@ class Narrow:
         deploy(NEW, self.connection)
 
     def delete_another(self) -> None:
-        """Take it away again."""
+        """Take it away again, with its log."""
         delete(ANOTHER, self.connection)
+
+    def plan_to_delete(self, name: str) -> None:
+        """As `delete-endpoint --logs --dry-run`."""
+        teardown.prepare(name, self.connection, logs=True)
 
     def change(self, name: str, **overrides: str) -> None:
         """Deploy a spec with other values."""
@@ -134,6 +138,9 @@ CASES = (
     Case("ReadDeployments", lambda at: at.look(MACHINES)),
     Case("ListDeployments", lambda at: at.look(MACHINES)),
     Case("FindTargets", lambda at: at.look(MACHINES)),
+    Case("FindAlarms", lambda at: at.plan_to_delete(MACHINES)),
+    Case("FindLogGroups", lambda at: at.plan_to_delete(MACHINES)),
+    Case("DeleteLogGroups", Narrow.delete_another, before=Narrow.make_another),
     Case("ReadLogs", lambda at: at.read_log(COPIES)),
     _new("MakeModelsAndConfigs"),
     _new("TagNewModelsAndConfigs"),
@@ -181,7 +188,8 @@ def record(narrow: Terminal, account: Account) -> list[Document]:
         changes = ("limits.max_input_tokens=1024", "autoscaling.target=7", "autoscaling.max_copies=3", "tags.team=x")
         narrow.run(*made, *(word for change in changes for word in ("--set", change)))
         narrow.run("list", "--all")
-        narrow.run("delete-endpoint", name, "--yes")
+        narrow.run("gc")
+        narrow.run("delete-endpoint", name, "--logs", "--yes")
     return account.record(DEPLOYER)
 
 

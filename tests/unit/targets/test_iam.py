@@ -34,8 +34,8 @@ LONGEST = RolesWish(
 TAGGED = "aws:ResourceTag/llmdeploy:deployment"
 TAGGING = "aws:RequestTag/llmdeploy:deployment"
 CHANGES = ("Create", "Update", "Delete", "Put", "Register", "Deregister")
-BY_NAME = frozenset({"cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"})
-"""Changes of what carries no tag of ours: AWS makes these alarms and names them after what they scale."""
+BY_NAME = frozenset({"cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms", "logs:DeleteLogGroup"})
+"""Changes of what carries no tag of ours: AWS makes these alarms and log groups, and names them after ours."""
 
 
 def pairs(found: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -75,7 +75,7 @@ def test_the_deploy_role_writes_no_iam_but_passes_one_role_to_one_service() -> N
 @pytest.mark.row("T1")
 def test_what_is_named_is_scoped_to_the_prefix_and_the_region() -> None:
     """Only what AWS lists as a whole, and scalable targets, which have no names, are on everything of a kind."""
-    nameless = ("sagemaker:List", "application-autoscaling:")
+    nameless = ("sagemaker:List", "application-autoscaling:", "cloudwatch:Describe", "logs:Describe")
     for action, resource in pairs(deploying()):
         assert resource == "*" or ":eu-central-1:123456789012:" in resource or action == "iam:PassRole"
         if not action.startswith(nameless) and action != "iam:PassRole":
