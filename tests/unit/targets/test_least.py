@@ -58,7 +58,7 @@ def test_features_that_a_spec_does_not_use_are_not_granted() -> None:
     plain = {sid for sid, _, _ in allowed(resolved(endpoint_type="model"))}
     assert not {"MakeComponents", "RegisterTargets"} & plain
     about = {sid for sid, _, on in allowed(resolved(endpoint_type="model")) if "omponent" in on}
-    assert about == {"ReadDeployments", "ReadLogs"}, (
+    assert about == {"ReadDeployments", "ReadLogs", "DeleteLogGroups"}, (
         "whether there is, or was, a component is asked of every deployment"
     )
     machines = {sid for sid, _, _ in allowed(resolved(endpoint_type="model", autoscaling=SCALING))}
