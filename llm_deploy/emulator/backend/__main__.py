@@ -22,6 +22,7 @@ from llm_deploy.emulator.backend.channel import Channel
 from llm_deploy.emulator.backend.durable import Durable, StateSaver, forget_temporary_files
 from llm_deploy.emulator.backend.enforcement import Enforcement
 from llm_deploy.emulator.backend.guard import KEY_VARIABLE, Guarded
+from llm_deploy.emulator.backend.linked_roles import use_aws_names
 
 KEEP_ALIVE_S = 3600
 """Longer than the proxy keeps an idle connection, so that it never sends into a closing one."""
@@ -69,6 +70,7 @@ def _account_reader() -> AccountReader:
     account = os.environ["MINISTACK_ACCOUNT_ID"]
     evaluator = importlib.import_module("ministack.core.iam_evaluator")
     services = [importlib.import_module(f"ministack.services.{name}") for name in ("iam", "sts")]
+    use_aws_names(services[0])
     reader = AccountReader(account, services[0], services[1], evaluator)
     if os.environ["AUTH"] == "true":
         Enforcement(account, reader, evaluator, importlib.import_module("ministack.core.iam_actions"))
