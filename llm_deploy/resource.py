@@ -19,10 +19,15 @@ INFERENCE_COMPONENT = "AWS::SageMaker::InferenceComponent"
 SCALABLE_TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 SCALING_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
 ALARM = "AWS::CloudWatch::Alarm"
+TRACKING_ALARM = "AWS::ApplicationAutoScaling::TrackingAlarm"
+"""What Application Auto Scaling makes for a target-tracking policy and removes with it. The word is ours: nobody else
+makes one."""
+LOG_GROUP = "AWS::Logs::LogGroup"
 ROLE = "AWS::IAM::Role"
 MANAGED_POLICY = "AWS::IAM::ManagedPolicy"
 USER = "AWS::IAM::User"
 ACCESS_KEY = "AWS::IAM::AccessKey"
+SERVICE_LINKED_ROLE = "AWS::IAM::ServiceLinkedRole"
 
 IMMUTABLE_KINDS = frozenset({MODEL, ENDPOINT_CONFIG})
 """AWS has no update for these; a changed document is another object under another name."""
@@ -39,6 +44,8 @@ TAG_NETWORK = "llmdeploy:network"
 """Hash of the VPC settings, or `none`."""
 TAG_MACHINE = "llmdeploy:machine"
 """The machine behind a scalable variant."""
+TAG_TTL = "llmdeploy:ttl"
+"""How long an endpoint is to live after it was last deployed: `8h`, `2d12h`, or `none`."""
 TAG_SAMPLING = "llmdeploy:sampling"
 """Default sampling parameters for the deployment's clients: `temperature=0.01 top_p=0.9 max_new_tokens=150`."""
 TAG_PREVIOUS = "llmdeploy:previous"
@@ -60,6 +67,21 @@ class Ref:
 
     resource: str
     attribute: str
+
+
+ACCOUNT_OF_STACK = "${AWS::AccountId}"
+PARTITION_OF_STACK = "${AWS::Partition}"
+"""In place of a `Place`'s account and partition: whatever account a template is deployed to. The renderer makes
+references of them; nothing else may hold them, so a spec that does is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A text that whoever deploys a template gives. It stands in documents for templates only, never in a plan."""
+
+    name: str
+    description: str
+    pattern: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from llm_deploy.resource import (
     ENDPOINT_CONFIG,
     IMMUTABLE_KINDS,
     INFERENCE_COMPONENT,
+    MANAGED_POLICY,
     MODEL,
     SCALABLE_TARGET,
     SCALING_POLICY,
@@ -31,6 +32,9 @@ from llm_deploy.resource import (
 
 _SCALING_KINDS = frozenset({SCALABLE_TARGET, SCALING_POLICY})
 """Removed before what they scale changes, since AWS refuses the change otherwise."""
+
+_ATTACHED_KINDS = IMMUTABLE_KINDS | {MANAGED_POLICY}
+"""What names one of these is pointed at the new one; it does not go with the old one."""
 
 
 class Action(Enum):
@@ -122,9 +126,23 @@ def plan(wanted: Sequence[Resource], inventory: Inventory, *, goal: str | None =
 
 def plan_deletion(inventory: Inventory, order: Sequence[str]) -> Plan:
     """The changes towards the empty list; `order` names the kinds as they are made, so deletion goes backwards."""
+    return Plan(inventory.deployment, tuple(deletion(found) for found in in_deletion_order(inventory.ours(), order)))
+
+
+def in_deletion_order(objects: Iterable[Found], order: Sequence[str]) -> list[Found]:
+    """Backwards through the kinds as they are made, and what is built on another object of its kind before that."""
     rank = {kind: position for position, kind in enumerate(order)}
-    ours = sorted(inventory.ours(), key=lambda found: (-rank[found.kind], found.name))
-    return Plan(inventory.deployment, tuple(_deletion(found) for found in ours))
+    return sorted(objects, key=lambda found: (-rank[found.kind], not _stands_on_its_kind(found), found.name))
+
+
+def deletion(found: Found, note: str = "") -> Change:
+    """The change that removes an object; the note is its status unless another is given."""
+    return Change(Action.DELETE, found.kind, found.name, found=found, note=note or found.status)
+
+
+def _stands_on_its_kind(found: Found) -> bool:
+    """Whether a component is an adapter: its base cannot go before it."""
+    return bool(found.properties.get("Specification", {}).get("BaseInferenceComponentName"))
 
 
 def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
@@ -161,12 +179,12 @@ def compare(resource: Resource, found: Found) -> tuple[Difference, ...]:
     return tuple(differences)
 
 
-def not_ours(found: Found, deployment: str) -> ConflictError:
-    """The error for an object that stands where we want ours."""
+def not_ours(found: Found, deployment: str, *, way_out: str | None = None) -> ConflictError:
+    """The error for an object that stands where we want ours; `way_out` where that is not another name."""
     who = f"it belongs to deployment '{found.owned_by}'" if found.owned_by else "it carries no tag of llmdeploy"
     return ConflictError(
         f"{short_kind(found.kind)} '{found.name}' exists already and is not ours: {who}.",
-        hint=f"Choose another name than '{deployment}', or remove the object with the tool that made it.",
+        hint=way_out or f"Choose another name than '{deployment}', or remove the object with the tool that made it.",
     )
 
 
@@ -211,7 +229,7 @@ def _with_what_it_stands_on(change: Change, resource: Resource, others: Mapping[
     if change.found is None or change.action is Action.REPLACE:
         return change
     for needed in (others[name] for name in resource.depends_on):
-        if needed.kind not in IMMUTABLE_KINDS and needed.action in {Action.CREATE, Action.REPLACE}:
+        if needed.kind not in _ATTACHED_KINDS and needed.action in {Action.CREATE, Action.REPLACE}:
             return replace(change, action=Action.REPLACE, note=f"its {short_kind(needed.kind)} is made anew")
     return change
 
@@ -242,7 +260,7 @@ def _removals(
             note = "previous generation, kept for rollback"
             last.append(Change(Action.KEEP, found.kind, found.name, found=found, note=note))
         else:
-            (first if found.kind in _SCALING_KINDS else last).append(_deletion(found))
+            (first if found.kind in _SCALING_KINDS else last).append(deletion(found))
     return sorted(first, key=lambda change: change.kind == SCALABLE_TARGET), last
 
 
@@ -277,10 +295,6 @@ def _newest(spare: Iterable[Found], kind: str) -> Found | None:
 
 def _age(found: Found) -> datetime:
     return found.created_at or datetime.min.replace(tzinfo=UTC)
-
-
-def _deletion(found: Found) -> Change:
-    return Change(Action.DELETE, found.kind, found.name, found=found, note=found.status)
 
 
 def _differences(path: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[Difference]:

@@ -27,13 +27,13 @@ from llm_deploy.errors import (
 )
 from llm_deploy.resource import Resource
 from llm_deploy.spec import DeploymentSpec, ResolvedSpec
+from llm_deploy.targets.blueprint import named_role
 from llm_deploy.targets.registry import Connection, connect
-from llm_deploy.targets.roles import kept_role_arn
-from llm_deploy.targets.sagemaker import logs, strategy
+from llm_deploy.targets.sagemaker import logs as cloud_logs, strategy
 from llm_deploy.targets.sagemaker.alarms import AlarmManager
 from llm_deploy.targets.sagemaker.diagnose import explained
-from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
-from llm_deploy.targets.sagemaker.managers import hosting_managers
+from llm_deploy.targets.sagemaker.hosting import ADOPT, EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.managers import hosting_managers, removal_managers
 
 SMOKE_PROMPT = "The capital of France is"
 SMOKE_TOKENS = 16
@@ -65,6 +65,13 @@ class ResourceManager:
 
 
 @dataclass(frozen=True, slots=True)
+class KindManagers:
+    """Managers that were chosen beforehand."""
+
+    managers: Managers
+
+
+@dataclass(frozen=True, slots=True)
 class Deployed:
     """What a resolved spec wants and what has to be done for it."""
 
@@ -84,7 +91,7 @@ def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
     Raises:
         SpecError: There is none, or it is of another account than the credentials.
     """
-    named = spec.execution_role_arn or connection.settings.AWS_ARN_ROLE or kept_role_arn()
+    named = named_role(spec, connection.settings)
     if named is not None and named.split(":")[4] == connection.account:
         return named
     if connection.prepared_role_arn is not None:
@@ -132,12 +139,12 @@ def carried_out(
     service: DeploymentService | None = None,
 ) -> Iterator[Step]:
     """Carry out a plan. Long waits show the containers' last line; a failure comes with its cause and last lines."""
-    groups = logs.log_groups(plan.deployment, components)
+    groups = cloud_logs.log_groups(plan.deployment, components)
     started_ms = int(time.time() * 1000)
 
     def lines() -> list[str]:
         try:
-            return [line.text for line in logs.read(connection.session, groups, since_ms=started_ms)]
+            return [line.text for line in cloud_logs.read(connection.session, groups, since_ms=started_ms)]
         except (AccessDeniedError, CloudError):
             return []  # the log is a help; what is told without it must not be lost for it
 
@@ -177,14 +184,20 @@ def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iter
         yield replace(step, detail=step.detail or said)
 
 
-def plan_removal(name: str, connection: Connection) -> Plan:
+def removal_service(name: str, connection: Connection, *, logs: bool = False) -> DeploymentService:
+    """The engine over all that a removal looks for; with `logs`, the containers' log groups as well."""
+    groups = cloud_logs.log_groups(name, {name, *component_names(connection, name)}) if logs else ()
+    return DeploymentService(KindManagers(removal_managers(connection.session, name, groups)))
+
+
+def plan_removal(name: str, connection: Connection, *, service: DeploymentService | None = None) -> Plan:
     """What has to go so that nothing of a deployment is left. Raises ConflictError when the endpoint is not ours."""
-    plan = service_for(connection).plan_deletion(name)
-    for manager in (EndpointManager(connection.session), InferenceComponentManager(connection.session)):
-        standing = manager.find(name)
-        if standing is not None and standing.owned_by != name:
-            raise not_ours(standing, name)
-    return plan
+    standing = EndpointManager(connection.session).find(name) or InferenceComponentManager(connection.session).find(
+        name
+    )
+    if standing is not None and standing.owned_by != name:
+        raise not_ours(standing, name, way_out=ADOPT.format(name=name))
+    return (service or removal_service(name, connection)).plan_deletion(name)
 
 
 def smoke(deployed: Deployed, connection: Connection) -> Smoke:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
 from llm_deploy.emulator.sagemaker import rollout
+from llm_deploy.emulator.sagemaker.adapters import base_of
 from llm_deploy.emulator.sagemaker.endpoint_life import health_window, new_instance
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, ENDPOINT, Hosting
 from llm_deploy.emulator.sagemaker.instances import needed, place
+from llm_deploy.emulator.sagemaker.role_use import pull_problem
 from llm_deploy.emulator.sagemaker.standin import container_spec
 from llm_deploy.emulator.store import Document
 
@@ -22,7 +24,8 @@ class ComponentLife:
     def resume(self) -> None:
         """At the cloud's start: give every component its copies back, and go on with what was under way."""
         for document in self._hosting.cloud.store.all(COMPONENT):
-            if document["state"] != "DELETE_IN_PROGRESS" and self._hosting.find_endpoint(document["EndpointName"]):
+            own_copies = document["state"] != "DELETE_IN_PROGRESS" and base_of(document) is None
+            if own_copies and self._hosting.find_endpoint(document["EndpointName"]):
                 self._serve(document)
             self.go_on(document["InferenceComponentName"])
         for endpoint in self._hosting.cloud.store.all(ENDPOINT):
@@ -40,8 +43,24 @@ class ComponentLife:
             await self._delete(name)
         elif self._hosting.find_endpoint(document["EndpointName"]) is None:
             self._rest(name, ledger.text("sm.component.no-endpoint", name=name))
+        elif problem := pull_problem(self._hosting, document["container"], document["InferenceComponentArn"]):
+            await self._clock.until(document["due"])
+            self._not_pulled(name, ledger.text("sm.component.pull", name=name, reason=problem))
+        elif base := base_of(document):
+            # Its base's copies answer for it. Ledger: `sm.component.adapter`.
+            await self._clock.until(document["due"])
+            gone = self._hosting.find_component(base) is None
+            self._rest(name, ledger.text("sm.component.adapter-base-gone", name=name) if gone else "")
         else:
             await self._bring_up(name)
+
+    def _not_pulled(self, name: str, reason: str) -> None:
+        """A new component has no copy; one that was to change keeps those that it has."""
+        document = self._hosting.component(name)
+        document.pop("replace", None)
+        document.update(document.pop("before", {"placements": []}))
+        self._hosting.save_component(document)
+        self._rest(name, reason)
 
     async def _bring_up(self, name: str) -> None:
         """Place the copies, start them, and wait both for AWS's time and for the processes."""
@@ -144,7 +163,9 @@ class ComponentLife:
         fleet = None if replace else self._hosting.fleets.serving(owner_of(name))
         what = document if replace else document.get("before", document)
         if fleet is None:
-            spec = container_spec(self._hosting, what["container"], f"/aws/sagemaker/InferenceComponents/{name}")
+            group = f"/aws/sagemaker/InferenceComponents/{name}"
+            source = document["InferenceComponentArn"]
+            spec = container_spec(self._hosting, what["container"], group, source)
             fleet = self._hosting.fleets.new(owner_of(name), spec)
         fleet.scale([(each, f"{document['VariantName']}/{each}") for each in what["placements"]])
         if not replace:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.sagemaker import rollout
+from llm_deploy.emulator.sagemaker.adapters import BASE, base_of, check_adapter, refuse_while_adapters_stand
 from llm_deploy.emulator.sagemaker.component_life import ComponentLife
-from llm_deploy.emulator.sagemaker.hosting import COMPONENT, Hosting, only, without
+from llm_deploy.emulator.sagemaker.hosting import COMPONENT, CONFIG, Hosting, only, without
 from llm_deploy.emulator.sagemaker.listing import Listing
 from llm_deploy.emulator.sagemaker.refusals import refusal
+from llm_deploy.emulator.sagemaker.role_use import with_role
 from llm_deploy.emulator.sagemaker.tags import TagOperations, checked_tags
 from llm_deploy.emulator.service import Call, Operation, not_implemented
 from llm_deploy.emulator.store import Document
@@ -59,9 +61,10 @@ class ComponentOperations:
             raise refusal("sm.component.exists", arn=arn)
         checked_tags(params.get("Tags"))
         endpoint = self._endpoint(params["EndpointName"])
-        specification = self._specification(params)
-        copies = params.get("RuntimeConfig", {}).get("CopyCount", 1)
-        if copies < 1:
+        specification = self._specification(params, endpoint["EndpointName"])
+        adapter = BASE in specification
+        copies = 0 if adapter else params.get("RuntimeConfig", {}).get("CopyCount", 1)
+        if copies < 1 and not adapter:
             raise refusal("sm.component.copies")
         document = {
             "InferenceComponentName": name,
@@ -72,12 +75,12 @@ class ComponentOperations:
             "InferenceComponentStatus": "Creating",
             "CreationTime": clock.now(),
             "Specification": specification,
-            "container": self._container(specification),
+            "container": self._container(specification, endpoint),
             "state": "CREATE_IN_PROGRESS",
             "DesiredCopyCount": copies,
             "CurrentCopyCount": 0,
             "placements": [],
-            "due": clock.deadline(ledger.duration_s("sm.component.create")),
+            "due": clock.deadline(ledger.duration_s("sm.component.adapter" if adapter else "sm.component.create")),
         }
         with self._hosting.cloud.store.transaction():
             self._hosting.save_component(document)
@@ -92,7 +95,7 @@ class ComponentOperations:
             **only(document, *_SUMMARY, "FailureReason", "LastDeploymentConfig"),
             # While an update is under way, the one that is left. Ledger: `sm.update.component`.
             "Specification": _shown(document.get("before", document)["Specification"], document["CreationTime"]),
-            "RuntimeConfig": only(document, "DesiredCopyCount", "CurrentCopyCount"),
+            **({} if base_of(document) else {"RuntimeConfig": only(document, "DesiredCopyCount", "CurrentCopyCount")}),
         }
 
     async def list_page(self, call: Call) -> Document:
@@ -105,12 +108,15 @@ class ComponentOperations:
         document = self._changeable(params["InferenceComponentName"])
         if "Specification" not in params and "RuntimeConfig" not in params:
             raise refusal("sm.component.nothing")
+        if base_of(document) or BASE in params.get("Specification", {}):
+            raise not_implemented(self._hosting.cloud, "sagemaker:UpdateInferenceComponent of an adapter")
         deployment = params.get("DeploymentConfig", {})
         copies = params.get("RuntimeConfig", {}).get("CopyCount", document["DesiredCopyCount"])
         rollout.check(deployment, copies)
         if "Specification" in params:
-            specification = self._specification(params)
-            container = self._container(specification)
+            specification = self._specification(params, document["EndpointName"])
+            endpoint = self._hosting.find_endpoint(document["EndpointName"]) or {}
+            container = self._container(specification, endpoint)
             before = only(document, "Specification", "container", "DesiredCopyCount", "placements")
             document.update(Specification=specification, container=container, before=before, replace=True)
         document["DesiredCopyCount"] = copies
@@ -122,6 +128,8 @@ class ComponentOperations:
     async def update_runtime(self, call: Call) -> Document:
         """Begin to change the number of copies; zero is allowed here."""
         document = self._changeable(call.params["InferenceComponentName"])
+        if base_of(document):
+            raise refusal("sm.component.adapter-copies")
         document["DesiredCopyCount"] = call.params["DesiredRuntimeConfig"]["CopyCount"]
         grows = document["DesiredCopyCount"] > document["CurrentCopyCount"]
         duration = "sm.component.scale-out" if grows else "sm.component.scale-in"
@@ -130,6 +138,7 @@ class ComponentOperations:
     async def delete(self, call: Call) -> Document:
         """Begin to remove it."""
         document = self._changeable(call.params["InferenceComponentName"], verb="delete")
+        refuse_while_adapters_stand(self._hosting, document)
         self._begin(document, "DELETE_IN_PROGRESS", "sm.component.delete", status="Deleting")
         return {}
 
@@ -167,19 +176,27 @@ class ComponentOperations:
             raise refusal("sm.endpoint.no-variant", variant=asked, arn=endpoint["EndpointArn"])
         return asked
 
-    def _specification(self, params: Document) -> Document:
+    def _specification(self, params: Document, endpoint: str) -> Document:
         if "Specifications" in params:
             raise not_implemented(self._hosting.cloud, "sagemaker:CreateInferenceComponent with Specifications")
         specification: Document | None = params.get("Specification")
         if specification is None:
             raise refusal("sm.component.no-specification")
-        if "BaseInferenceComponentName" in specification:
-            raise not_implemented(self._hosting.cloud, "sagemaker:CreateInferenceComponent of an adapter")
-        if "ComputeResourceRequirements" not in specification:
+        if BASE in specification:
+            check_adapter(self._hosting, specification, endpoint)
+        elif "ComputeResourceRequirements" not in specification:
             raise refusal("sm.component.no-requirements")
         return specification
 
-    def _container(self, specification: Document) -> Document:
+    def _container(self, specification: Document, endpoint: Document) -> Document:
+        """The container, under the role of the endpoint's config."""
+        config = self._hosting.cloud.store.get(CONFIG, endpoint.get("EndpointConfigName", "")) or {}
+        return with_role(self._found_container(specification), config.get("ExecutionRoleArn"))
+
+    def _found_container(self, specification: Document) -> Document:
+        if BASE in specification:
+            base: Document = self._hosting.component(specification[BASE])["container"]
+            return base
         if "ModelName" in specification:
             model = self._hosting.model(specification["ModelName"])
             container: Document = model.get("PrimaryContainer") or model["Containers"][0]

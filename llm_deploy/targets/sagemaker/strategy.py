@@ -21,11 +21,12 @@ from llm_deploy.resource import (
     TAG_MODEL,
     TAG_NETWORK,
     TAG_SAMPLING,
+    TAG_TTL,
     Resource,
     content_hash,
     content_name,
 )
-from llm_deploy.spec import DeploymentSpec, EndpointType, ResolvedSpec, S3Model, TargetTracking
+from llm_deploy.spec import DeploymentSpec, EndpointType, ResolvedSpec, S3Model, TargetTracking, durations
 from llm_deploy.targets.sagemaker import rollouts
 
 Document = dict[str, Any]
@@ -35,6 +36,8 @@ ENDPOINT_TYPE_WORDS = {
     EndpointType.INFERENCE_COMPONENT_BASED: "inference-component",
 }
 TAG_VALUE_CHARACTERS = 256
+FOREVER = "none"
+"""The tag of a spec without a ttl: what is left out would not take an earlier one away."""
 METRIC_OF_COPIES = "SageMakerInferenceComponentInvocationsPerCopy"
 METRIC_OF_INSTANCES = "SageMakerVariantInvocationsPerInstance"
 
@@ -56,7 +59,7 @@ def _model(resolved: ResolvedSpec) -> Resource:
         "PrimaryContainer": _container(resolved),
         **_network(resolved.spec),
     }
-    name = content_name(resolved.spec.name, document)
+    name = content_name(resolved.spec.name, _content(document))
     return Resource(
         "Model",
         MODEL,
@@ -85,7 +88,7 @@ def _endpoint_config(resolved: ResolvedSpec, model_name: str) -> Resource:
         document |= {"ExecutionRoleArn": resolved.execution_role_arn, **_network(spec)}
     if spec.kms_key_id:
         document["KmsKeyId"] = spec.kms_key_id
-    name = content_name(_config_base(spec), document)
+    name = content_name(_config_base(spec), _content(document))
     count = spec.instance.initial_count
     return Resource(
         "EndpointConfig",
@@ -96,6 +99,12 @@ def _endpoint_config(resolved: ResolvedSpec, model_name: str) -> Resource:
         depends_on=("Model",),
         purpose=f"{count} x {spec.instance.type}, {_price(resolved)}",
     )
+
+
+def _content(document: Document) -> Document:
+    """What a name is made from: the same in every account, so that a template that knows none has the same names."""
+    role = document.get("ExecutionRoleArn")
+    return document if role is None else {**document, "ExecutionRoleArn": role.partition(":role/")[2] or role}
 
 
 def _config_base(spec: DeploymentSpec) -> str:
@@ -164,6 +173,7 @@ def _endpoint(resolved: ResolvedSpec, config_name: str) -> Resource:
         tags={
             **_tags(resolved),
             TAG_NETWORK: content_hash(network) if (network := _network(resolved.spec)) else "none",
+            TAG_TTL: durations.canonical(resolved.spec.ttl) if resolved.spec.ttl else FOREVER,
             TAG_SAMPLING: " ".join(f"{key}={value}" for key, value in sampling.items()),
         },
         depends_on=("EndpointConfig", *(_alarm_ids(resolved) if policy else ())),
