@@ -47,6 +47,19 @@ MAXIMAL: Mapping[str, Any] = {
         "scale_out_cooldown_s": 60,
         "disable_scale_in": True,
     },
+    "update": {
+        "size_percent": 25,
+        "wait_s": 120,
+        "max_execution_s": 7200,
+        "rollback_percent": 50,
+        "alarms": {
+            "existing": ["team-errors"],
+            "errors_above": 2,
+            "latency_p99_above_ms": 2500.5,
+            "period_s": 120,
+            "periods": 3,
+        },
+    },
     "generation": {"temperature": 0.7, "top_p": 0.95, "max_new_tokens": 512},
     "network": {
         "subnets": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
@@ -66,6 +79,14 @@ _ON_MACHINES = {
     "instance": {"type": "ml.p3.8xlarge", "initial_count": 2, "volume_size_gib": 200},
     "resources": {"num_accelerators": 4},
     "autoscaling": {**MAXIMAL["autoscaling"], "metric": "concurrency"},
+    "update": {
+        "strategy": "canary",
+        "size_percent": 30,
+        "wait_s": 120,
+        "termination_wait_s": 60,
+        "max_execution_s": 7200,
+        "alarms": MAXIMAL["update"]["alarms"],
+    },
 }
 
 SPECS: Mapping[str, DeploymentSpec] = {

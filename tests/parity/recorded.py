@@ -160,7 +160,7 @@ def mapped_back(sent: Sequence[Document]) -> Found:
 def filled_in(template: Document, resources: Sequence[Resource]) -> Found:
     """A template's properties as CloudFormation would send them, by kind and physical name.
 
-    Less what only an update sends: `RetainAllVariantProperties`.
+    Less what only an update sends: `RetainAllVariantProperties`, and the `DeploymentConfig` of a component.
     """
     names = {resource.id: resource.name for resource in resources}
     arns = {resource.id: arn_of(resource.kind, resource.name) for resource in resources}
@@ -168,6 +168,8 @@ def filled_in(template: Document, resources: Sequence[Resource]) -> Found:
     for logical_id, resource in template["Resources"].items():
         properties = _evaluated(resource.get("Properties", {}), arns)
         properties.pop("RetainAllVariantProperties", None)
+        if resource["Type"] == INFERENCE_COMPONENT:
+            properties.pop("DeploymentConfig", None)
         found[resource["Type"], names[logical_id]] = properties
     return found
 

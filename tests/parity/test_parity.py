@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from infra.synth import synthesised
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.render import cloudformation
-from llm_deploy.resource import ACCESS_KEY, ENDPOINT
+from llm_deploy.resource import ACCESS_KEY, ENDPOINT, INFERENCE_COMPONENT
 from llm_deploy.spec import DeploymentSpec, Place
 from llm_deploy.targets.blueprint import Blueprint
 from tests.parity.examples import LITERAL, SPECS, SYMBOLIC, blueprint, with_a_user
@@ -71,6 +71,21 @@ def test_an_update_of_an_endpoint_is_what_the_template_says() -> None:
     assert [(each["operation"], each["request"]) for each in sent] == [
         ("UpdateEndpoint", {key: value for key, value in said.items() if key != "Tags"})
     ]
+
+
+def test_an_update_of_a_component_is_what_the_template_says() -> None:
+    """`UpdateInferenceComponent` takes what CreateInferenceComponent does not, `DeploymentConfig`."""
+    found = blueprint(SPECS["everything"], LITERAL)
+    component = next(each for each in found.resources if each.kind == INFERENCE_COMPONENT)
+    standing = Found(INFERENCE_COMPONENT, component.name, {"Specification": {"ModelName": "before"}}, component.tags)
+    sent: list[Any] = []
+    managers_that_record(sent)[INFERENCE_COMPONENT].update(component, standing)
+    said = found.template()["Resources"]["InferenceComponent"]["Properties"]
+    told = ("InferenceComponentName", "Specification", "DeploymentConfig")
+    assert [(each["operation"], each["request"]) for each in sent] == [
+        ("UpdateInferenceComponent", {key: said[key] for key in told})
+    ]
+    assert "RollingUpdatePolicy" in said["DeploymentConfig"]
 
 
 @MADE_UP
