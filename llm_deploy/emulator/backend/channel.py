@@ -14,10 +14,11 @@ CALLER_HEADER = b"x-local-cloud-caller"
 
 DECISIONS_HEADER = b"x-local-cloud-decisions"
 VERSION_HEADER = b"x-local-cloud-iam"
-INTERNAL = frozenset({CALLER_HEADER, DECISIONS_HEADER, VERSION_HEADER})
-"""Never passed on from a client or to one."""
+QUESTION_HEADER = b"x-local-cloud-question"
+"""The cloud asks for what IAM and STS keep, secrets included. A header and no path: paths are the clients'."""
 
-RECORDS_PATH = "/_local_cloud/iam"
+INTERNAL = frozenset({CALLER_HEADER, DECISIONS_HEADER, VERSION_HEADER, QUESTION_HEADER})
+"""Never passed on from a client or to one."""
 
 Decision = tuple[str, str, str]
 """Action, resource, and why it was denied; empty when it was allowed."""
@@ -51,7 +52,7 @@ class Channel:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["path"] == RECORDS_PATH:
+        if any(name == QUESTION_HEADER for name, _ in scope["headers"]):
             await _respond(send, json.dumps(self._records()).encode())
             return
         exchange = Exchange(_caller(scope))

@@ -160,7 +160,10 @@ class Enforcement:
         return decide(access, principal.policies, named or ())
 
     def _assuming(self, principal: Principal, access: Access) -> Decision:
-        """A trust policy that names the caller suffices; its conditions are looked at when the role is assumed."""
+        """A trust policy that names the caller suffices; its conditions are looked at when the role is assumed.
+
+        Ledger: `access.root-assumes`.
+        """
         role = self._reader.roles().get(access.resource.rpartition("/")[2])
         if role is None or role["arn"] != access.resource:
             return _NO_STATEMENT

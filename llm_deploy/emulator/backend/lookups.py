@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -11,7 +12,7 @@ from xml.etree.ElementTree import Element
 import httpcore
 
 from llm_deploy.emulator.backend.bootstrap import LOCAL_AUTHORIZATION
-from llm_deploy.emulator.backend.channel import RECORDS_PATH
+from llm_deploy.emulator.backend.channel import QUESTION_HEADER
 from llm_deploy.emulator.backend.guard import KEY_HEADER
 from llm_deploy.emulator.backend.process import BackendProcess
 
@@ -66,7 +67,7 @@ class BackendLookups:
         Raises:
             BackendError: The backend does not answer.
         """
-        status, body = await self._ask("GET", RECORDS_PATH, b"", service=b"iam")
+        status, body = await self._ask("GET", "/", b"", service=b"iam", more=((QUESTION_HEADER, b"iam"),))
         if status != _OK:
             raise BackendError(f"the backend answers {status}")
         records: dict[str, Any] = json.loads(body)
@@ -106,7 +107,9 @@ class BackendLookups:
         """Close the idle connections."""
         await self._pool.aclose()
 
-    async def _ask(self, method: str, target: str, body: bytes, *, service: bytes) -> tuple[int, bytes]:
+    async def _ask(
+        self, method: str, target: str, body: bytes, *, service: bytes, more: Iterable[tuple[bytes, bytes]] = ()
+    ) -> tuple[int, bytes]:
         if self._process.failure is not None:
             raise BackendError(self._process.failure)
         host, port = self._process.address
@@ -116,6 +119,7 @@ class BackendLookups:
             (b"authorization", LOCAL_AUTHORIZATION % (self._process.settings.region.encode(), service)),
             (b"content-length", str(len(body)).encode()),
             (b"content-type", b"application/x-www-form-urlencoded"),
+            *more,
         ]
         url = httpcore.URL(scheme=b"http", host=host.encode(), port=port, target=target.encode())
         timeouts = {"connect": TIMEOUT_S, "read": TIMEOUT_S, "write": TIMEOUT_S, "pool": TIMEOUT_S}

@@ -53,6 +53,11 @@ class Directory:
             self._changed_at = self._clock.now()
             self._begin()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether IAM has been heard of since the start."""
+        return self._fetched
+
     async def settle(self) -> None:
         """Wait for what must be visible by now; returns at once when that is known."""
         if self._fetch is None:

@@ -38,7 +38,12 @@ class ExecutionRoles:
         return allowed
 
     def may(self, arn: str, source: str, action: str, resource: str, keys: Mapping[str, str]) -> bool:
-        """Whether a role lets SageMaker do something on behalf of `source`; a role that is gone lets it do nothing."""
+        """Whether a role lets SageMaker do something on behalf of `source`; a role that is gone lets it do nothing.
+
+        What a restart brings up before IAM has answered was allowed when it was first brought up.
+        """
+        if not self._directory.is_known:
+            return True
         role = self._directory.account().role(arn)
         if role is None or not self._trusts(role, source):
             return False

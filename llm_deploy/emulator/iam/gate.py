@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 
 from llm_deploy.emulator import ledger
-from llm_deploy.emulator.http import BodyTooLargeError, Receive, Request
+from llm_deploy.emulator.http import BodyTooLargeError, Request
 from llm_deploy.emulator.iam.access_log import Recorder
 from llm_deploy.emulator.iam.caller import Caller
 from llm_deploy.emulator.iam.context import global_keys
@@ -15,6 +14,7 @@ from llm_deploy.emulator.iam.directory import Directory
 from llm_deploy.emulator.iam.evaluation import Access
 from llm_deploy.emulator.iam.failures import denial, failure, protocol_of
 from llm_deploy.emulator.iam.identity import Credential, Principal, anonymous
+from llm_deploy.emulator.iam.payload import SIGNED_CHUNKS, ChunkCheck, HashCheck, PayloadCheck, checked
 from llm_deploy.emulator.iam.requirements import Need, needs_of, passing_needs, service_linked_role
 from llm_deploy.emulator.iam.service_linked import ServiceLinkedRoles
 from llm_deploy.emulator.iam.signature import (
@@ -156,7 +156,7 @@ class Guard:
             request.raw_path.decode("latin-1"),
             request.query_string,
             request.scope["headers"],
-            await _payload_hash(request, signature),
+            await _payload_hash(request, signature, credential.secret),
         )
         if not matches(signature, signed, credential.secret):
             raise failure("wrong-signature", request)
@@ -174,39 +174,23 @@ def _check_time(request: Request, signature: Signature, now: float) -> None:
         raise failure("too-early", request, **words, limit=stamp_of(now + window_s))
 
 
-async def _payload_hash(request: Request, signature: Signature) -> str:
-    """What stands for the body in the signature. S3's bodies are not read here; see `_checked`."""
+async def _payload_hash(request: Request, signature: Signature, secret: str) -> str:
+    """What stands for the body in the signature. S3's bodies are checked while they are passed on."""
     if signature.service == "s3":
-        if signature.valid_s is not None:
-            return UNSIGNED_PAYLOAD
-        claimed: str = request.headers.get("x-amz-content-sha256", EMPTY_SHA256)
-        if len(claimed) == len(EMPTY_SHA256):
-            request.receive = _checked(request, request.receive, claimed)
-        return claimed
+        return _s3_payload(request, signature, secret)
     try:
         return hashlib.sha256(await request.body(MAX_SIGNED_BODY)).hexdigest()
     except BodyTooLargeError as error:
         raise ServiceError("RequestEntityTooLargeException", "The request is too large.", status=413) from error
 
 
-def _checked(request: Request, receive: Receive, claimed: str) -> Receive:
-    """ASGI's receive, which keeps one piece back until the whole body has the hash that was signed."""
-    digest = hashlib.sha256()
-    held: list[bytes] = []
-
-    async def checked() -> dict[str, object]:
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return dict(message)
-            piece: bytes = message.get("body", b"")
-            digest.update(piece)
-            held.append(piece)
-            if not message.get("more_body", False):
-                if not hmac.compare_digest(digest.hexdigest().encode(), claimed.lower().encode()):
-                    raise failure("wrong-payload", request)
-                return {"type": "http.request", "body": b"".join(held), "more_body": False}
-            if len(held) > 1:
-                return {"type": "http.request", "body": held.pop(0), "more_body": True}
-
-    return checked
+def _s3_payload(request: Request, signature: Signature, secret: str) -> str:
+    if signature.valid_s is not None:
+        return UNSIGNED_PAYLOAD
+    claimed: str = request.headers.get("x-amz-content-sha256", EMPTY_SHA256)
+    if claimed in SIGNED_CHUNKS:
+        check: PayloadCheck = ChunkCheck(signature, secret, trailer=SIGNED_CHUNKS[claimed])
+        request.receive = checked(request.receive, check, lambda: failure("wrong-signature", request))
+    elif len(claimed) == len(EMPTY_SHA256):
+        request.receive = checked(request.receive, HashCheck(claimed), lambda: failure("wrong-payload", request))
+    return claimed

@@ -28,6 +28,12 @@ def install(cloud: Cloud) -> None:
         cloud.hooks.role_lookup = roles.trusts
         cloud.hooks.role_may = roles.may
 
+    async def begin() -> None:
+        # What is there now has been there for long; whatever comes later is new to the services.
+        cloud.spawn(directory.settle(), "iam")
+
+    cloud.at_start.append(begin)
+
     def forget() -> Document:
         log.clear()
         return {}

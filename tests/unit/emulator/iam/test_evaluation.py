@@ -100,7 +100,7 @@ def test_the_negated_elements(statement: Document, outcome: bool) -> None:  # no
         ({"NumericLessThanEquals": {"k:k": "4"}}, {"k__k": "4"}, True),
         ({"NumericLessThan": {"k:k": 4}}, {"k__k": "4"}, False),
         ({"NumericGreaterThan": {"k:k": "4"}}, {"k__k": "five"}, False),
-        ({"DateGreaterThan": {"aws:CurrentTime": "2026-01-01T00:00:00Z"}}, {"aws__currenttime": "2026-06-01T00:00:00Z"}, True),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2026-01-01"}}, {"aws__currenttime": "2026-06-01T00:00:00Z"}, True),
         ({"DateLessThan": {"aws:EpochTime": "1700000000"}}, {"aws__epochtime": "1600000000"}, True),
         ({"DateLessThan": {"aws:CurrentTime": "soon"}}, {"aws__currenttime": "2026-06-01T00:00:00Z"}, False),
         ({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "127.0.0.1"]}}, {"aws__sourceip": "127.0.0.1"}, True),
