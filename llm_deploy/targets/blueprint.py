@@ -170,8 +170,8 @@ def _notes(spec: DeploymentSpec, place: Place, named: str | None, *, with_roles:
         )
         if spec.autoscaling:
             yield (
-                f"{iam.AUTOSCALING_ROLE} is not in a template, which would fail where it exists: `llmdeploy create-roles` "
-                "makes it once an account."
+                f"{iam.AUTOSCALING_ROLE} is not in a template, which would fail where it exists: "
+                "`llmdeploy create-roles` makes it once an account."
             )
         if spec.execution_role_arn:
             yield "execution_role_arn of the spec is not used: the template makes its own role."
