@@ -30,6 +30,7 @@ from llm_deploy.resource import (
     PARTITION_OF_STACK,
     ROLE,
     SCALING_POLICY,
+    SERVICE_LINKED_ROLE,
     Parameter,
     Ref,
     Resource,
@@ -60,6 +61,7 @@ _AS_IT_IS = _Kind()
 _KINDS: Mapping[str, _Kind] = {
     MANAGED_POLICY: _Kind(taggable=False, attributes={"Arn": "PolicyArn"}),
     SCALING_POLICY: _Kind(taggable=False),
+    SERVICE_LINKED_ROLE: _Kind(taggable=False),
 }
 
 _PSEUDO = re.compile(rf"{re.escape(ACCOUNT_OF_STACK)}|{re.escape(PARTITION_OF_STACK)}")

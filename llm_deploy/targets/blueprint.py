@@ -81,7 +81,7 @@ def draft(
         account: Its number; `None`: the template is for any account.
         endpoint_type: In place of the spec's: `model` or `inference-component`.
         overrides: Fields of the spec by dotted path.
-        with_roles: Make the execution role and the deployer's policy too.
+        with_roles: Make the roles and policies of `create-roles` too.
         prefix: What names begin with that those roles are for; the deployment's name by default.
 
     Raises:
@@ -130,6 +130,7 @@ def roles_wish(spec: DeploymentSpec, place: Place, prefix: str | None = None) ->
         kms_key=wishes.key_for(spec),
         subnet_ids=spec.network.subnets,
         security_group_ids=spec.network.security_group_ids,
+        repositories=wishes.repositories_of(spec.image, place),
         user=False,
     )
 
@@ -167,6 +168,11 @@ def _notes(spec: DeploymentSpec, place: Place, named: str | None, *, with_roles:
             "no IAM user is in a template: its access key would be readable in the stack. `llmdeploy create-roles` "
             "makes one."
         )
+        if spec.autoscaling:
+            yield (
+                f"{iam.AUTOSCALING_ROLE} is not in a template, which would fail where it exists: "
+                "`llmdeploy create-roles` makes it once an account."
+            )
         if spec.execution_role_arn:
             yield "execution_role_arn of the spec is not used: the template makes its own role."
     elif named is None:

@@ -27,6 +27,7 @@ from llm_deploy.resource import (
     ROLE,
     SCALABLE_TARGET,
     SCALING_POLICY,
+    SERVICE_LINKED_ROLE,
     USER,
     Ref,
     Resource,
@@ -46,6 +47,7 @@ OPERATIONS = {
     ROLE: ("iam", "CreateRole"),
     MANAGED_POLICY: ("iam", "CreatePolicy"),
     USER: ("iam", "CreateUser"),
+    SERVICE_LINKED_ROLE: ("iam", "CreateServiceLinkedRole"),
 }
 UPDATES = {
     ENDPOINT: ("sagemaker", "UpdateEndpoint"),
