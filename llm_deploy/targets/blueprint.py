@@ -98,12 +98,12 @@ def of_spec(
     spec: DeploymentSpec, place: Place, settings: Settings, *, with_roles: bool = False, prefix: str | None = None
 ) -> Blueprint:
     """A blueprint of a spec for a place, which may be symbolic. Raises SpecError."""
-    roles = iam.resources(roles_wish(spec, place, prefix)) if with_roles else ()
     named = named_role(spec, settings)
+    roles: tuple[Resource, ...] = ()
+    value: str | Ref | Parameter
     if with_roles:
-        role_name = next(role.name for role in roles if role.id == EXECUTION_ROLE)
-        arn: str = f"arn:{place.partition}:iam::{place.account}:role/{role_name}"
-        value: str | Ref | Parameter = Ref(EXECUTION_ROLE, "Arn")
+        wish = roles_wish(spec, place, prefix)
+        roles, arn, value = iam.resources(wish), wish.execution_role_arn, Ref(EXECUTION_ROLE, "Arn")
     elif named is None:
         arn, value = _ROLE_OF_PARAMETER, ROLE_PARAMETER
     else:
@@ -165,8 +165,8 @@ def _under_role(resource: Resource, arn: str, value: str | Ref | Parameter) -> R
 def _notes(spec: DeploymentSpec, place: Place, named: str | None, *, with_roles: bool) -> Iterator[str]:
     if with_roles:
         yield (
-            "no IAM user is in a template: its access key would be readable in the stack. `llmdeploy create-roles` "
-            "makes one."
+            "no IAM user is in a template: its access key would be readable in the stack. `llmdeploy create-roles "
+            "--user` makes one."
         )
         if spec.autoscaling:
             yield (

@@ -108,8 +108,8 @@ def blueprint(
 
 
 def with_a_user(found: Blueprint) -> Blueprint:
-    """The blueprint with all that `create-roles` may make: the user, the key, the account's role for autoscaling."""
+    """The blueprint with all that `create-roles` may make of its own: the user and the key too."""
     wish = replace(roles_wish(found.resolved.spec, found.resolved.place), user=True)
-    identities = (iam.service_linked_role(), *iam.resources(wish))
+    identities = iam.resources(wish)
     hosting = [each for each in found.resources if each.kind.partition("::IAM::")[1] == ""]
     return replace(found, resources=(*identities, *hosting))

@@ -25,13 +25,11 @@ from llm_deploy.resource import (
     ROLE,
     SCALABLE_TARGET,
     SCALING_POLICY,
-    SERVICE_LINKED_ROLE,
     USER,
     Ref,
     Resource,
     tag_list,
 )
-from llm_deploy.targets.sagemaker.iam import AUTOSCALING_ROLE
 from llm_deploy.targets.sagemaker.managers import hosting_managers, identity_managers
 from tests.clients.programs.recorder import record
 from tests.parity.examples import ACCOUNT, LITERAL, REGION
@@ -133,10 +131,6 @@ def _managed_policy(request: Document, found: Found) -> None:
     found[MANAGED_POLICY, request["PolicyName"]] = document
 
 
-def _linked_role(request: Document, found: Found) -> None:
-    found[SERVICE_LINKED_ROLE, AUTOSCALING_ROLE] = dict(request)
-
-
 BACK: Mapping[str, Callable[[Document, Found], None]] = {
     "CreateModel": _same(MODEL, "ModelName"),
     "CreateEndpointConfig": _same(ENDPOINT_CONFIG, "EndpointConfigName"),
@@ -149,7 +143,6 @@ BACK: Mapping[str, Callable[[Document, Found], None]] = {
     "PutRolePolicy": _role_policy,
     "AttachRolePolicy": _attached(ROLE, "RoleName"),
     "CreatePolicy": _managed_policy,
-    "CreateServiceLinkedRole": _linked_role,
     "CreateUser": _same(USER, "UserName"),
     "AttachUserPolicy": _attached(USER, "UserName"),
 }

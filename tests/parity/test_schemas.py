@@ -27,7 +27,6 @@ from llm_deploy.resource import (
     ROLE,
     SCALABLE_TARGET,
     SCALING_POLICY,
-    SERVICE_LINKED_ROLE,
     USER,
     Ref,
     Resource,
@@ -47,7 +46,6 @@ OPERATIONS = {
     ROLE: ("iam", "CreateRole"),
     MANAGED_POLICY: ("iam", "CreatePolicy"),
     USER: ("iam", "CreateUser"),
-    SERVICE_LINKED_ROLE: ("iam", "CreateServiceLinkedRole"),
 }
 UPDATES = {
     ENDPOINT: ("sagemaker", "UpdateEndpoint"),
