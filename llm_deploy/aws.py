@@ -21,6 +21,8 @@ from llm_deploy.errors import (
     QuotaError,
     SpecError,
     ThrottledError,
+    UnavailableError,
+    UnreachableError,
 )
 from llm_deploy.service_models import use_smaller_models
 
@@ -29,7 +31,12 @@ LOG = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 CONTROL_PLANE_ATTEMPTS = 6
-"""botocore's standard mode: throttling and 5xx are retried with jitter, up to about 20 s in all."""
+"""botocore's standard mode: throttling, 5xx, time-outs and broken connections are tried again after a random part of 1,
+2, 4, 8 and 16 s: 31 s of waiting at most, beside the time that the attempts themselves take. Source: botocore 1.44,
+`retries/standard.py`."""
+
+_FAILED_BY_ITSELF = frozenset({500, 502, 503, 504})
+"""HTTP statuses that say nothing about the request. Source: as above, `TransientRetryableChecker`."""
 
 _CODES: Mapping[str, type[LlmDeployError]] = {
     "AccessDenied": AccessDeniedError,
@@ -63,9 +70,17 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
     "LimitExceededException": QuotaError,
     "Throttling": ThrottledError,
     "ThrottlingException": ThrottledError,
+    "ThrottledException": ThrottledError,
+    "RequestThrottled": ThrottledError,
+    "RequestThrottledException": ThrottledError,
+    "RequestLimitExceeded": ThrottledError,
+    "SlowDown": ThrottledError,
     "TooManyRequestsException": ThrottledError,
+    "RequestTimeout": UnavailableError,
+    "RequestTimeoutException": UnavailableError,
 }
-"""By error code. Source: the service models of SageMaker, IAM, STS, Application Auto Scaling; AWS's common errors."""
+"""By error code. Source: the service models of SageMaker, IAM, STS, Application Auto Scaling; AWS's common errors;
+botocore's own list of throttling codes."""
 
 _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Could not find "), NotFoundError),
@@ -87,7 +102,10 @@ _HINTS: Mapping[type[LlmDeployError], str] = {
     NotYetError: "A new role takes up to a minute. If it is not new: does it exist in this account, and does it trust "
     "sagemaker.amazonaws.com? `llmdeploy create-roles` makes one; AWS_ARN_ROLE in .env names it.",
     ThrottledError: "Wait a minute and run the same command again; it goes on where it stopped.",
+    UnavailableError: "It was tried again for a while. Run the same command again; it looks first at what is there.",
 }
+
+NETWORK_HINT = "Check the network and AWS_REGION; for the local cloud `llmdeploy local status`."
 
 CLOCK_HINT = (
     "AWS refuses requests whose time is minutes off: set this machine's clock, then run the same command again."
@@ -118,11 +136,14 @@ _LIBRARY_ERRORS: tuple[tuple[frozenset[str], type[LlmDeployError], str], ...] = 
         SpecError,
         "This should have been found before anything was sent; please report it with your spec.",
     ),
+    (frozenset({"SSLError", "InvalidProxiesConfigError"}), CloudError, NETWORK_HINT),
     (
-        frozenset({"HTTPClientError", "ConnectionError"}),
-        CloudError,
-        "Check the network and AWS_REGION; for the local cloud `llmdeploy local status`.",
+        frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"}),
+        UnreachableError,
+        NETWORK_HINT,
     ),
+    (frozenset({"HTTPClientError", "ConnectionError"}), UnavailableError, NETWORK_HINT),
+    (frozenset({"ResponseParserError"}), UnavailableError, _HINTS[UnavailableError]),
 )
 """By class name of botocore.exceptions (by name, so that this table costs no import); the first match wins."""
 
@@ -135,6 +156,7 @@ class Session:
         endpoint_url: Where every service is, for clouds that are not AWS; `None`: AWS's own addresses.
         access_key, secret_key, token: Explicit credentials; without them botocore's chain is asked
             (environment, profile, SSO, instance role).
+        attempts: How often a call is sent at most, when it is throttled or fails for reasons that pass.
     """
 
     region: str
@@ -143,6 +165,7 @@ class Session:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    attempts: int = CONTROL_PLANE_ATTEMPTS
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its client classes at run time
@@ -181,7 +204,7 @@ class Session:
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "total_max_attempts": CONTROL_PLANE_ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
             user_agent_extra="llm-deploy",
         )
         client = self.new_client(service, config)
@@ -226,7 +249,9 @@ def _from_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
     details = response.get("Error", {})
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
     by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)
-    kind = _CODES.get(code) or by_text or CloudError
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    otherwise = UnavailableError if status in _FAILED_BY_ITSELF else CloudError
+    kind = _CODES.get(code) or by_text or otherwise
     off = kind is CredentialsError and (_CLOCK_IS_OFF.search(code) or _CLOCK_IS_OFF.search(text))
     return kind(f"cannot {action}: {text or code} ({code})", hint=CLOCK_HINT if off else _HINTS.get(kind))
 

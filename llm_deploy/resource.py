@@ -45,6 +45,9 @@ TAG_MACHINE = "llmdeploy:machine"
 """The machine behind a scalable variant."""
 TAG_TTL = "llmdeploy:ttl"
 """How long an endpoint is to live after it was last deployed: `8h`, `2d12h`, or `none`."""
+TAG_BY = "llmdeploy:by"
+"""Who began the last change of an endpoint or component, and when: the tail of the caller's ARN and a time. Said to
+whoever comes in between; no plan compares it."""
 TAG_SAMPLING = "llmdeploy:sampling"
 """Default sampling parameters for the deployment's clients: `temperature=0.01 top_p=0.9 max_new_tokens=150`."""
 

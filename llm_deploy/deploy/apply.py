@@ -7,20 +7,26 @@ come by, from a run that was cut off, is waited for and judged again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
-from llm_deploy.deploy.inventory import Found, KindManager, Managers, State
-from llm_deploy.deploy.plan import Action, Change, Plan, compare, decide, not_ours, short_kind
-from llm_deploy.errors import BusyError, DeployError, NotYetError, WaitTimeoutError
-from llm_deploy.resource import Ref, Resource
+from llm_deploy.deploy import contest
+from llm_deploy.deploy.inventory import Found, Managers, Signing, State
+from llm_deploy.deploy.lookout import Lookout
+from llm_deploy.deploy.plan import SCALING_KINDS, Action, Change, Plan, compare, decide, not_ours, short_kind
+from llm_deploy.deploy.steps import Clock, Stage, Step, SystemClock
+from llm_deploy.errors import (
+    BusyError,
+    ConflictError,
+    DeployError,
+    LlmDeployError,
+    NotFoundError,
+    NotYetError,
+)
+from llm_deploy.resource import TAG_BY, Ref, Resource
 
-POLL_EVERY_S = 0.25
-POLL_AT_MOST_EVERY_S = 10.0
-"""Polling starts fast, for a local cloud, and slows down to what AWS's control plane likes."""
+__all__ = ["NOT_YET_S", "Applier", "Clock", "Stage", "Step", "SystemClock", "failed"]
 
 NOT_YET_S = 60.0
 NOT_YET_DELAY_S = 5.0
@@ -31,72 +37,32 @@ NOT_VISIBLE_S = 60.0
 """How long a new object may stay invisible before it counts as gone."""
 
 
-class Clock(Protocol):
-    """Time, so that tests need none."""
-
-    def now_s(self) -> float:
-        """Seconds on a clock that never goes back."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Let this much time pass."""
-        ...
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now_s(self) -> float:
-        """Seconds since some moment."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Block for that long."""
-        time.sleep(seconds)
-
-
-class Stage(Enum):
-    """Where a step is."""
-
-    STARTED = "started"
-    WAITING = "waiting"
-    DONE = "done"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Something happened.
-
-    Attributes:
-        status: The service's own word.
-        elapsed_s: Seconds since the object's start.
-        detail: What a target adds for people while they wait: the container's last line.
-    """
-
-    stage: Stage
-    action: Action
-    kind: str
-    name: str
-    status: str = ""
-    elapsed_s: float = 0.0
-    detail: str = ""
-
-
 @dataclass(slots=True)
 class Applier:
     """The state of one run: its managers, its deadline and what the cloud's answers filled in so far.
 
     Without `wait`, the run ends at the first object that takes time; what stands on it is left to the next run.
+
+    Attributes:
+        by: Who runs it, written on endpoint and components for whoever comes in between.
+        attributes: What the cloud made up, by the resource's id.
+        wanted: The plan's endpoint and component by kind.
+        moved: Whether this run has begun to change one of these.
     """
 
     managers: Managers
-    clock: Clock
-    deadline_s: float
+    lookout: Lookout
     wait: bool = True
+    by: str = ""
     attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    deployment: str = ""
+    wanted: dict[str, Resource] = field(default_factory=dict)
+    moved: bool = False
 
     def run(self, plan: Plan) -> Iterator[Step]:
         """Carry out every change of the plan. The steps are made as the work is done: not reading on stops it."""
+        self.deployment = plan.deployment
+        self.wanted = {change.kind: change.resource for change in plan.changes if _is_lock(change) and change.resource}
         for change in reversed(plan.changes):
             if change.action is Action.REPLACE:
                 yield from self._remove(change)
@@ -109,104 +75,156 @@ class Applier:
                     return
 
     def _make(self, change: Change, wanted: Resource) -> Generator[Step, None, bool]:
-        started_s = self.clock.now_s()
-        manager = self.managers[change.kind]
+        started_s = self.lookout.clock.now_s()
         resource = replace(wanted, properties=self._filled_in(wanted.properties))
         if not self.wait and change.found is not None and change.found.state is State.BUSY:
             return False
-        change = yield from self._settled(change, resource, plan_owner(change), started_s)
+        change = yield from self._looked_at_again(change, resource, started_s)
         if change.action is not Action.KEEP:
             yield Step(Stage.STARTED, change.action, change.kind, change.name)
-        yield from self._start(manager, change, resource)
-        found = yield from self._until_ready(manager, change, started_s)
+        change, made = yield from self._start(change, resource, started_s)
+        found = made or (yield from self._until_ready(change, started_s))
         if found is None:
             return False
+        contest.check_still_ours(change, resource, found)
         self._check(resource, found)
         self.attributes[resource.id] = found.attributes
-        yield Step(Stage.DONE, change.action, change.kind, change.name, found.status, self.clock.now_s() - started_s)
+        yield Step(
+            Stage.DONE, change.action, change.kind, change.name, found.status, self.lookout.clock.now_s() - started_s
+        )
         return True
 
-    def _settled(
-        self, change: Change, resource: Resource, owner: str | None, started_s: float
-    ) -> Generator[Step, None, Change]:
-        """Wait for what was under way when the plan was made, and judge it again."""
-        if change.action not in {Action.UPDATE, Action.KEEP} or change.found is None or owner is None:
+    def _looked_at_again(self, change: Change, resource: Resource, started_s: float) -> Generator[Step, None, Change]:
+        """Judge again what may have changed since the plan: what was under way then, and what other runs may change."""
+        owner, planned = plan_owner(change), change.found
+        if change.action not in {Action.UPDATE, Action.KEEP} or planned is None or owner is None:
             return change
-        found: Found | None = change.found
-        manager = self.managers[change.kind]
-        while found is not None and found.state in {State.BUSY, State.DELETING}:
-            yield self._waiting(change, found, started_s)
-            found = manager.find(change.name)
-        again = decide(resource, found, owner)
-        if again.action is Action.REPLACE:
-            yield from self._remove(again)
-        return again
+        if planned.state in {State.BUSY, State.DELETING}:
+            found = yield from self._settled(change, planned, started_s)
+            change = decide(resource, found, owner)
+            if change.action is Action.REPLACE:
+                yield from self._remove(change)
+        elif change.action is Action.UPDATE and _is_lock(change):
+            found = yield from self.lookout.find(change, started_s)
+            change = contest.moved(change, resource, found, owner)
+            if found is not None and found.state is State.BUSY:
+                change = yield from self._after_the_other(change, resource, started_s)
+        elif change.kind in SCALING_KINDS and self.moved:
+            # A run that wanted to move the same endpoint, and came too late, has removed its rules before that.
+            change = decide(resource, (yield from self.lookout.find(change, started_s)), owner)
+        return change
 
-    def _start(self, manager: KindManager, change: Change, resource: Resource) -> Iterator[Step]:
-        started_s = self.clock.now_s()
+    def _settled(self, change: Change, found: Found | None, started_s: float) -> Generator[Step, None, Found | None]:
+        """Wait for what is under way; the object as it is then."""
+        while found is not None and found.state in {State.BUSY, State.DELETING}:
+            yield self.lookout.waiting(change, found, started_s)
+            found = yield from self.lookout.watch(change, started_s)
+        return None if found is None else (yield from self.lookout.find(change, started_s))
+
+    def _start(
+        self, change: Change, resource: Resource, started_s: float
+    ) -> Generator[Step, None, tuple[Change, Found | None]]:
+        """Send what the change needs; what it was in the end, and the object where it needs no time."""
+        refused_s = self.lookout.clock.now_s()
         while True:
             try:
-                if change.action is Action.UPDATE and change.found is not None:
-                    manager.update(resource, change.found)
-                elif change.action in {Action.CREATE, Action.REPLACE}:
-                    manager.create(resource)
-            except NotYetError:
-                elapsed_s = self.clock.now_s() - started_s
-                if elapsed_s >= NOT_YET_S or self.clock.now_s() >= self.deadline_s:
+                return change, self._send(change, resource)
+            except BusyError as error:
+                if change.action is Action.UPDATE and _is_lock(change):
+                    return (yield from self._after_the_other(change, resource, started_s)), None
+                problem: LlmDeployError = error
+            except NotYetError as error:
+                problem = error
+            except ConflictError as error:
+                standing = yield from self.lookout.find(change, started_s)
+                if standing is not None:
+                    change = contest.clashed(change, resource, standing, self.deployment)
+                    continue
+                problem = error
+            except NotFoundError as error:
+                if not resource.depends_on:
                     raise
-                yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", elapsed_s)
-                self.clock.sleep(NOT_YET_DELAY_S)
-            else:
-                return
+                raise contest.pulled_away(change, error) from error
+            if (
+                self.lookout.clock.now_s() - refused_s >= NOT_YET_S
+                or self.lookout.clock.now_s() >= self.lookout.deadline_s
+            ):
+                raise problem
+            elapsed_s = self.lookout.clock.now_s() - started_s
+            yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", elapsed_s)
+            self.lookout.clock.sleep(NOT_YET_DELAY_S)
 
-    def _until_ready(
-        self, manager: KindManager, change: Change, started_s: float
-    ) -> Generator[Step, None, Found | None]:
+    def _send(self, change: Change, resource: Resource) -> Found | None:
+        manager = self.managers[change.kind]
+        self.moved |= _is_lock(change) and change.action is not Action.KEEP
+        if change.action is Action.UPDATE and change.found is not None:
+            manager.update(resource, change.found)
+            if self.by and isinstance(manager, Signing):
+                manager.sign(change.found, self.by)
+        elif change.action in {Action.CREATE, Action.REPLACE}:
+            signature = {TAG_BY: self.by} if self.by and isinstance(manager, Signing) else {}
+            return manager.create(replace(resource, tags={**resource.tags, **signature}))
+        return None
+
+    def _after_the_other(self, change: Change, resource: Resource, started_s: float) -> Generator[Step, None, Change]:
+        """Wait with an update that is running already, if it may lead to what is wanted."""
+        while True:
+            found = yield from self.lookout.find(change, started_s)
+            if found is None:
+                raise contest.removed(change)
+            if contest.elsewhere(resource, found):
+                raise contest.lost(change, found)
+            if found.state is not State.BUSY:
+                return contest.settled(change, resource, found, self.deployment)
+            yield self.lookout.waiting(change, found, started_s)
+
+    def _until_ready(self, change: Change, started_s: float) -> Generator[Step, None, Found | None]:
+        if change.action is Action.KEEP and change.found is not None and change.found.state is State.READY:
+            return change.found
         seen = False
         while True:
-            found = manager.find(change.name)
+            found = yield from self.lookout.watch(change, started_s)
             if found is not None and found.state is State.READY:
-                return found
+                found = yield from self.lookout.find(change, started_s)
+                if found is not None and found.state is State.READY:
+                    return found
             if found is not None and found.state in {State.FAILED, State.DELETING}:
-                raise failed(found)
-            if found is None and (seen or self.clock.now_s() - started_s > NOT_VISIBLE_S):
+                raise failed(replace(found, owned_by=self.deployment))
+            if found is None and (seen or self.lookout.clock.now_s() - started_s > NOT_VISIBLE_S):
                 raise _vanished(change)
             if not self.wait:
                 return None
             seen = seen or found is not None
-            yield self._waiting(change, found, started_s)
+            yield self.lookout.waiting(change, found, started_s)
 
     def _remove(self, change: Change) -> Iterator[Step]:
-        started_s = self.clock.now_s()
+        change = replace(change, action=Action.DELETE)
+        started_s = self.lookout.clock.now_s()
         manager = self.managers[change.kind]
-        found = manager.find(change.name)
+        found = yield from self.lookout.find(change, started_s)
         yield Step(Stage.STARTED, Action.DELETE, change.kind, change.name, found.status if found else "")
         while found is not None:
             refused = False
-            self._check_owner(change, found)
             if found.state not in {State.BUSY, State.DELETING}:
+                self._check_owner(change, found)
+                contest.check_unused(change, self.deployment, self.wanted, self.managers)
                 # Asked again after every look: a deletion can fail, and something else (scaling, AWS's own upkeep) may
                 # have begun between our look and our call.
                 try:
                     manager.delete(found)
                 except BusyError:
                     refused = True
-                found = manager.find(change.name)
+                if change.kind in contest.AT_ONCE and not refused:
+                    break
+                found = yield from self.lookout.find(change, started_s)
                 if found is None:
                     break
             status = f"{found.status}, refused for now".removeprefix(", ") if refused else found.status
-            yield self._waiting(replace(change, action=Action.DELETE), replace(found, status=status), started_s)
-            found = manager.find(change.name)
-        yield Step(Stage.DONE, Action.DELETE, change.kind, change.name, "gone", self.clock.now_s() - started_s)
-
-    def _waiting(self, change: Change, found: Found | None, started_s: float) -> Step:
-        """Let time pass before the next look; raises when the deadline has."""
-        now_s = self.clock.now_s()
-        if now_s >= self.deadline_s:
-            raise _too_late(change, found)
-        elapsed_s = now_s - started_s
-        self.clock.sleep(min(max(POLL_EVERY_S, elapsed_s / 20), POLL_AT_MOST_EVERY_S, self.deadline_s - now_s))
-        return Step(Stage.WAITING, change.action, change.kind, change.name, found.status if found else "", elapsed_s)
+            yield self.lookout.waiting(change, replace(found, status=status), started_s)
+            found = yield from self.lookout.watch(change, started_s)
+            if found is not None and found.state not in {State.BUSY, State.DELETING}:
+                found = yield from self.lookout.find(change, started_s)
+        yield Step(Stage.DONE, Action.DELETE, change.kind, change.name, "gone", self.lookout.clock.now_s() - started_s)
 
     def _check(self, resource: Resource, found: Found) -> None:
         """An object can be ready and still be the old one: AWS reports InService after a silent rollback."""
@@ -237,6 +255,10 @@ class Applier:
         return value
 
 
+def _is_lock(change: Change) -> bool:
+    return change.kind in contest.LOCK_KINDS
+
+
 def plan_owner(change: Change) -> str | None:
     """The deployment that a planned object belongs to."""
     return change.found.owned_by if change.found else None
@@ -260,13 +282,4 @@ def _vanished(change: Change) -> DeployError:
     return DeployError(
         f"{short_kind(change.kind)} '{change.name}' is gone: somebody removed it while it was waited for.",
         hint="If that was meant, `llmdeploy delete-endpoint` removes the rest; otherwise deploy again.",
-    )
-
-
-def _too_late(change: Change, found: Found | None) -> WaitTimeoutError:
-    status = found.status if found else "not visible yet"
-    return WaitTimeoutError(
-        f"{short_kind(change.kind)} '{change.name}' is still {status} when the time allowed is over.",
-        hint="Nothing was undone and the cloud goes on by itself (and bills). Run the same command again to go on "
-        "waiting, with a larger --timeout, or `llmdeploy delete-endpoint` to remove it.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from llm_deploy import catalog
@@ -79,8 +80,14 @@ class Deployed:
 
 
 def service_for(connection: Connection) -> DeploymentService:
-    """The deploy engine over a connection's managers."""
-    return DeploymentService(ResourceManager(connection))
+    """The deploy engine over a connection's managers, which signs what it changes with the caller and the time."""
+    return DeploymentService(ResourceManager(connection), by=signature(connection, datetime.now(UTC)))
+
+
+def signature(connection: Connection, now: datetime) -> str:
+    """Who and since when, as it fits into a tag: `assumed-role/deployer/alice 2026-11-25T16:00:00Z`."""
+    who = connection.identity["Arn"].rsplit(":", 1)[-1]
+    return strategy.tag_value(f"{who} {now:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
@@ -148,7 +155,7 @@ def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iter
         elif step.elapsed_s - looked_s >= LOG_EVERY_S:
             looked_s = step.elapsed_s
             said = next(reversed(lines()), "")
-        yield replace(step, detail=said)
+        yield replace(step, detail=said or step.detail)
 
 
 def removal_service(name: str, connection: Connection, *, logs: bool = False) -> DeploymentService:
