@@ -14,17 +14,18 @@ from typing import Any
 from llm_deploy.deploy import contest
 from llm_deploy.deploy.inventory import Found, Managers, Signing, State
 from llm_deploy.deploy.lookout import Lookout
-from llm_deploy.deploy.plan import SCALING_KINDS, Action, Change, Plan, compare, decide, not_ours, short_kind
+from llm_deploy.deploy.plan import Action, Change, Plan, compare, decide, not_ours, short_kind
 from llm_deploy.deploy.steps import Clock, Stage, Step, SystemClock
 from llm_deploy.errors import (
     BusyError,
+    CloudError,
     ConflictError,
     DeployError,
     LlmDeployError,
     NotFoundError,
     NotYetError,
 )
-from llm_deploy.resource import TAG_BY, Ref, Resource
+from llm_deploy.resource import INFERENCE_COMPONENT, TAG_BY, Ref, Resource
 
 __all__ = ["NOT_YET_S", "Applier", "Clock", "Stage", "Step", "SystemClock", "failed"]
 
@@ -46,7 +47,7 @@ class Applier:
     Attributes:
         by: Who runs it, written on endpoint and components for whoever comes in between.
         attributes: What the cloud made up, by the resource's id.
-        wanted: The plan's endpoint and component by kind.
+        plan: What is carried out.
         moved: Whether this run has begun to change one of these.
     """
 
@@ -55,14 +56,12 @@ class Applier:
     wait: bool = True
     by: str = ""
     attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    deployment: str = ""
-    wanted: dict[str, Resource] = field(default_factory=dict)
+    plan: Plan = field(default_factory=lambda: Plan("", ()))
     moved: bool = False
 
     def run(self, plan: Plan) -> Iterator[Step]:
         """Carry out every change of the plan. The steps are made as the work is done: not reading on stops it."""
-        self.deployment = plan.deployment
-        self.wanted = {change.kind: change.resource for change in plan.changes if _is_lock(change) and change.resource}
+        self.plan = plan
         for change in reversed(plan.changes):
             if change.action is Action.REPLACE:
                 yield from self._remove(change)
@@ -79,14 +78,14 @@ class Applier:
         resource = replace(wanted, properties=self._filled_in(wanted.properties))
         if not self.wait and change.found is not None and change.found.state is State.BUSY:
             return False
-        change = yield from self._looked_at_again(change, resource, started_s)
         if change.action is not Action.KEEP:
             yield Step(Stage.STARTED, change.action, change.kind, change.name)
+        change = yield from self._looked_at_again(change, resource, started_s)
         change, made = yield from self._start(change, resource, started_s)
         found = made or (yield from self._until_ready(change, started_s))
         if found is None:
             return False
-        contest.check_still_ours(change, resource, found)
+        contest.check_still_ours(change, resource, found, self.by)
         self._check(resource, found)
         self.attributes[resource.id] = found.attributes
         yield Step(
@@ -96,30 +95,34 @@ class Applier:
 
     def _looked_at_again(self, change: Change, resource: Resource, started_s: float) -> Generator[Step, None, Change]:
         """Judge again what may have changed since the plan: what was under way then, and what other runs may change."""
-        owner, planned = plan_owner(change), change.found
-        if change.action not in {Action.UPDATE, Action.KEEP} or planned is None or owner is None:
+        planned, settling = change.found, {State.BUSY, State.DELETING}
+        if change.kind == INFERENCE_COMPONENT and change.action is not Action.KEEP and not self.moved:
+            contest.check_endpoint(change, self.plan, self.managers)
+        if change.action not in {Action.UPDATE, Action.KEEP} or planned is None:
             return change
-        if planned.state in {State.BUSY, State.DELETING}:
+        if planned.state in settling or (self.moved and change.kind in contest.FOLLOWERS):
             found = yield from self._settled(change, planned, started_s)
-            change = decide(resource, found, owner)
+            change = decide(resource, found, self.plan.deployment)
             if change.action is Action.REPLACE:
                 yield from self._remove(change)
         elif change.action is Action.UPDATE and _is_lock(change):
             found = yield from self.lookout.find(change, started_s)
-            change = contest.moved(change, resource, found, owner)
-            if found is not None and found.state is State.BUSY:
+            change = contest.moved(change, resource, found, self.plan.deployment)
+            if found is not None and found.state in settling:
                 change = yield from self._after_the_other(change, resource, started_s)
-        elif change.kind in SCALING_KINDS and self.moved:
-            # A run that wanted to move the same endpoint, and came too late, has removed its rules before that.
-            change = decide(resource, (yield from self.lookout.find(change, started_s)), owner)
+        elif _is_lock(change):
+            contest.check_standing(change, self.managers)
         return change
 
     def _settled(self, change: Change, found: Found | None, started_s: float) -> Generator[Step, None, Found | None]:
         """Wait for what is under way; the object as it is then."""
-        while found is not None and found.state in {State.BUSY, State.DELETING}:
-            yield self.lookout.waiting(change, found, started_s)
-            found = yield from self.lookout.watch(change, started_s)
-        return None if found is None else (yield from self.lookout.find(change, started_s))
+        while True:
+            while found is not None and found.state in {State.BUSY, State.DELETING}:
+                yield self.lookout.waiting(change, found, started_s)
+                found = yield from self.lookout.watch(change, started_s)
+            found = yield from self.lookout.find(change, started_s)
+            if found is None or found.state not in {State.BUSY, State.DELETING}:
+                return found
 
     def _start(
         self, change: Change, resource: Resource, started_s: float
@@ -138,31 +141,31 @@ class Applier:
             except ConflictError as error:
                 standing = yield from self.lookout.find(change, started_s)
                 if standing is not None:
-                    change = contest.clashed(change, resource, standing, self.deployment)
+                    change = contest.clashed(change, resource, standing, self.plan.deployment)
                     continue
                 problem = error
-            except NotFoundError as error:
-                if not resource.depends_on:
-                    raise
-                raise contest.pulled_away(change, error) from error
-            if (
-                self.lookout.clock.now_s() - refused_s >= NOT_YET_S
-                or self.lookout.clock.now_s() >= self.lookout.deadline_s
-            ):
-                raise problem
-            elapsed_s = self.lookout.clock.now_s() - started_s
-            yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", elapsed_s)
-            self.lookout.clock.sleep(NOT_YET_DELAY_S)
+            except (CloudError, NotFoundError) as error:
+                contest.check_ground(change, self.plan, self.managers, error)
+                raise
+            yield from self._not_yet(change, problem, refused_s)
+
+    def _not_yet(self, change: Change, problem: LlmDeployError, since_s: float) -> Iterator[Step]:
+        now_s = self.lookout.clock.now_s()
+        if now_s - since_s >= NOT_YET_S or now_s >= self.lookout.deadline_s:
+            raise problem
+        yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", now_s - since_s)
+        self.lookout.clock.sleep(NOT_YET_DELAY_S)
 
     def _send(self, change: Change, resource: Resource) -> Found | None:
         manager = self.managers[change.kind]
         self.moved |= _is_lock(change) and change.action is not Action.KEEP
+        signing = self.by and _is_lock(change)
         if change.action is Action.UPDATE and change.found is not None:
             manager.update(resource, change.found)
-            if self.by and isinstance(manager, Signing):
+            if signing and isinstance(manager, Signing):
                 manager.sign(change.found, self.by)
         elif change.action in {Action.CREATE, Action.REPLACE}:
-            signature = {TAG_BY: self.by} if self.by and isinstance(manager, Signing) else {}
+            signature = {TAG_BY: self.by} if signing else {}
             return manager.create(replace(resource, tags={**resource.tags, **signature}))
         return None
 
@@ -175,7 +178,7 @@ class Applier:
             if contest.elsewhere(resource, found):
                 raise contest.lost(change, found)
             if found.state is not State.BUSY:
-                return contest.settled(change, resource, found, self.deployment)
+                return contest.settled(change, resource, found, self.plan.deployment)
             yield self.lookout.waiting(change, found, started_s)
 
     def _until_ready(self, change: Change, started_s: float) -> Generator[Step, None, Found | None]:
@@ -189,7 +192,7 @@ class Applier:
                 if found is not None and found.state is State.READY:
                     return found
             if found is not None and found.state in {State.FAILED, State.DELETING}:
-                raise failed(replace(found, owned_by=self.deployment))
+                raise failed(replace(found, owned_by=self.plan.deployment))
             if found is None and (seen or self.lookout.clock.now_s() - started_s > NOT_VISIBLE_S):
                 raise _vanished(change)
             if not self.wait:
@@ -207,7 +210,7 @@ class Applier:
             refused = False
             if found.state not in {State.BUSY, State.DELETING}:
                 self._check_owner(change, found)
-                contest.check_unused(change, self.deployment, self.wanted, self.managers)
+                contest.check_unused(change, self.plan, self.managers)
                 # Asked again after every look: a deletion can fail, and something else (scaling, AWS's own upkeep) may
                 # have begun between our look and our call.
                 try:
@@ -241,7 +244,7 @@ class Applier:
 
     def _check_owner(self, change: Change, found: Found) -> None:
         """Between plan and deletion somebody else may have made another object of the same name."""
-        planned = plan_owner(change)
+        planned = change.found.owned_by if change.found else None
         if planned is not None and found.owned_by != planned:
             raise not_ours(found, planned)
 
@@ -257,11 +260,6 @@ class Applier:
 
 def _is_lock(change: Change) -> bool:
     return change.kind in contest.LOCK_KINDS
-
-
-def plan_owner(change: Change) -> str | None:
-    """The deployment that a planned object belongs to."""
-    return change.found.owned_by if change.found else None
 
 
 def plan_name(found: Found) -> str:

@@ -1,18 +1,19 @@
 """Two runs at once on one deployment: who holds it, who has lost, and what may not be removed.
 
 AWS has no lock, but CreateEndpoint refuses a second time and UpdateEndpoint refuses while another update runs, and the
-same holds for components. So whoever's call is taken first has the deployment; whoever comes second looks at what the
-first one is about. If that is what he wants too, he waits with him; else he stops, and removes nothing.
+same holds for components. So the run whose call is taken first has the deployment; the one that comes second looks at
+what the first is about. If that is what it wants too, it waits for it; else it stops, and removes nothing. The endpoint
+outranks the component: a run that moves the endpoint brings the component in line, whatever was done to it meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Sequence
 
-from llm_deploy.deploy.claims import Key, named_by
-from llm_deploy.deploy.inventory import Found, KindManager, Managers, State, Watching
-from llm_deploy.deploy.plan import Action, Change, Difference, decide, short_kind
-from llm_deploy.errors import ConflictError, LlmDeployError
+from llm_deploy.deploy.claims import named_by
+from llm_deploy.deploy.inventory import Found, KindManager, Listing, Managers, State, Watching
+from llm_deploy.deploy.plan import Action, Change, Difference, Plan, decide, short_kind
+from llm_deploy.errors import ConflictError, LlmDeployError, NotFoundError
 from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
@@ -28,8 +29,14 @@ from llm_deploy.resource import (
 LOCK_KINDS = frozenset({ENDPOINT, INFERENCE_COMPONENT})
 """Whose create and update AWS takes from one run at a time."""
 
+FOLLOWERS = frozenset({INFERENCE_COMPONENT, SCALABLE_TARGET, SCALING_POLICY})
+"""What hangs on an endpoint. A run that has moved the endpoint looks at them again, for a run that came too late may
+have changed them before it noticed: rules are removed before the move that they stand in the way of."""
+
 AT_ONCE = frozenset({MODEL, ENDPOINT_CONFIG, SCALABLE_TARGET, SCALING_POLICY})
 """Whose deletion is done when it is answered: nothing has to be waited for."""
+
+_REMOVED_HINT = "If that was meant, `llmdeploy delete-endpoint` removes the rest; otherwise run the same command again."
 
 
 def clashed(change: Change, resource: Resource, standing: Found, deployment: str) -> Change:
@@ -79,39 +86,78 @@ def elsewhere(resource: Resource, standing: Found) -> bool:
     return pending is not None and pending != resource.properties.get("EndpointConfigName")
 
 
-def check_still_ours(change: Change, resource: Resource, found: Found) -> None:
-    """Raise ConflictError when an object that we changed came to rest as neither what it was nor what we wanted."""
-    before = change.found
-    mine, now = set(named_by(Found(resource.kind, resource.name, resource.properties))), set(named_by(found))
+def check_endpoint(change: Change, plan: Plan, managers: Managers) -> None:
+    """Look at the endpoint right before its component is changed by a run that does not move the endpoint itself.
+
+    Raises:
+        ConflictError: Another run moves the endpoint, or has moved it, away from what this one planned with.
+    """
+    goal = locks(plan).get(ENDPOINT)
+    if goal is None:
+        return
+    standing = _look(managers[ENDPOINT], goal.name)
+    if standing is None or standing.state is State.DELETING:
+        raise removed(Change(Action.KEEP, ENDPOINT, goal.name))
+    if set(named_by(standing)) != set(named_by(_as_found(goal))):
+        raise lost(change, managers[ENDPOINT].find(goal.name) or standing)
+
+
+def check_standing(change: Change, managers: Managers) -> None:
+    """Look at an endpoint or component that a plan keeps or moves: it must stand as the plan was made from, or goes to.
+
+    Raises:
+        ConflictError: Another run moves it, has moved it or has removed it.
+    """
+    standing = _look(managers[change.kind], change.name)
+    if standing is None:
+        raise removed(change)
+    expected = [set(named_by(item)) for item in (change.found, change.resource and _as_found(change.resource)) if item]
+    if set(named_by(standing)) not in expected:
+        raise lost(change, managers[change.kind].find(change.name) or standing)
+
+
+def check_still_ours(change: Change, resource: Resource, found: Found, by: str) -> None:
+    """Raise ConflictError when what we changed came to rest as something else than what it was, or signed by others.
+
+    What it was before is no other run's doing, but AWS's, which takes an update back without an error.
+    """
+    before = None if by and found.tags.get(TAG_BY) not in {None, by} else change.found
+    mine, now = set(named_by(_as_found(resource))), set(named_by(found))
     if change.kind in LOCK_KINDS and now != mine and (before is None or now != set(named_by(before))):
         raise lost(change, found)
 
 
-def check_unused(change: Change, deployment: str, wanted: Mapping[str, Resource], managers: Managers) -> None:
-    """Look right before a model or config is removed: nothing may use it, and the deployment must still be ours.
-
-    Args:
-        change: The removal.
-        deployment: Whose object it is.
-        wanted: The endpoint and component of the plan by kind; none when the plan removes the deployment.
-        managers: By kind.
+def check_unused(change: Change, plan: Plan, managers: Managers) -> None:
+    """Look right before something is removed: nothing may use it, and the deployment must be ours still.
 
     Raises:
-        ConflictError: Another run has moved the deployment on, or has made it again from what is to be removed.
+        ConflictError: Another run has moved the deployment on, or makes something from what is to be removed.
     """
+    if change.kind == ENDPOINT:
+        _check_bare(change, plan, managers)
+    elif change.kind in {SCALABLE_TARGET, SCALING_POLICY}:
+        for lock in plan.changes:
+            if lock.kind in LOCK_KINDS and lock.resource is not None and lock.found is not None:
+                check_standing(lock, managers)
     if change.kind not in IMMUTABLE_KINDS or ENDPOINT not in managers:
         return
-    endpoint = _look(managers[ENDPOINT], deployment)
+    _check_not_among(change, _news(change, plan, managers))
+    wanted = locks(plan)
+    endpoint = _look(managers[ENDPOINT], plan.deployment)
     if endpoint is None:
         return
     if ENDPOINT not in wanted:
-        _check_not_among(change, _in_use(endpoint, deployment, managers))
+        _check_not_among(change, _serving(endpoint, plan, managers))
         return
     for kind, resource in wanted.items():
         standing = endpoint if kind == ENDPOINT else _look(managers[kind], resource.name)
-        goal = Found(kind, resource.name, resource.properties)
-        if standing is None or set(named_by(standing)) != set(named_by(goal)):
+        if standing is None or set(named_by(standing)) != set(named_by(_as_found(resource))):
             raise lost(change, managers[kind].find(resource.name) or endpoint)
+
+
+def locks(plan: Plan) -> dict[str, Resource]:
+    """The endpoint and component that a plan wants, by kind; none when it removes the deployment."""
+    return {change.kind: change.resource for change in plan.changes if change.kind in LOCK_KINDS and change.resource}
 
 
 def lost(change: Change, standing: Found) -> ConflictError:
@@ -131,16 +177,27 @@ def removed(change: Change) -> ConflictError:
     """The error when something that the plan builds on is gone."""
     return ConflictError(
         f"{short_kind(change.kind)} '{change.name}' is gone: another run removed it after this one had made its plan.",
-        hint="If that was meant, `llmdeploy delete-endpoint` removes the rest; otherwise run the same command again.",
+        hint=_REMOVED_HINT,
     )
 
 
-def pulled_away(change: Change, error: LlmDeployError) -> ConflictError:
-    """The error when what an object needs, and what stood there a moment ago, is not found by the cloud."""
-    return ConflictError(
-        f"another run removed what {short_kind(change.kind)} '{change.name}' needs: {error.message}",
-        hint="If that was meant, `llmdeploy delete-endpoint` removes the rest; otherwise run the same command again.",
-    )
+def check_ground(change: Change, plan: Plan, managers: Managers, error: LlmDeployError) -> None:
+    """Tell a refusal because another run took away what is built on, from one that has other reasons.
+
+    Raises:
+        ConflictError: What the object needs stood there a moment ago and is gone, or is going.
+    """
+    if change.kind == INFERENCE_COMPONENT:
+        check_endpoint(change, plan, managers)
+    if isinstance(error, NotFoundError) and change.resource is not None and change.resource.depends_on:
+        raise ConflictError(
+            f"another run removed what {short_kind(change.kind)} '{change.name}' needs: {error.message}",
+            hint=_REMOVED_HINT,
+        ) from error
+
+
+def _as_found(resource: Resource) -> Found:
+    return Found(resource.kind, resource.name, resource.properties)
 
 
 def _goal(found: Found) -> str:
@@ -153,8 +210,24 @@ def _document(change: Change) -> tuple[Difference, ...]:
     return tuple(difference for difference in change.differences if not difference.path.startswith("Tags."))
 
 
-def _check_not_among(change: Change, used: Mapping[Key, Found]) -> None:
-    user = used.get((change.kind, change.name))
+def _check_bare(change: Change, plan: Plan, managers: Managers) -> None:
+    """AWS removes an endpoint without its components, which then stand for ever and block their names."""
+    manager = managers.get(INFERENCE_COMPONENT)
+    names: Sequence[str] = manager.named(plan.deployment) if isinstance(manager, Listing) else ()
+    if manager is not None and any(_belongs(manager.find(name), plan.deployment) for name in names):
+        raise ConflictError(
+            f"another run has made a component of Endpoint '{change.name}' while this one removes it. The endpoint was "
+            "not removed.",
+            hint="Wait until that run is done, then run the same command again: it removes what is there then.",
+        )
+
+
+def _belongs(found: Found | None, deployment: str) -> bool:
+    return found is not None and found.owned_by == deployment
+
+
+def _check_not_among(change: Change, users: Iterable[Found]) -> None:
+    user = next((user for user in users if (change.kind, change.name) in named_by(user)), None)
     if user is not None:
         raise ConflictError(
             f"{short_kind(change.kind)} '{change.name}' is in use again, by {short_kind(user.kind)} '{user.name}': "
@@ -163,11 +236,24 @@ def _check_not_among(change: Change, used: Mapping[Key, Found]) -> None:
         )
 
 
-def _in_use(endpoint: Found, deployment: str, managers: Managers) -> dict[Key, Found]:
-    """What an endpoint, its configs and its components name, and which of them does."""
-    configs = [found for kind, name in named_by(endpoint) if (found := _look(managers[kind], name)) is not None]
-    components = managers[INFERENCE_COMPONENT].owned(deployment) if INFERENCE_COMPONENT in managers else ()
-    return {key: user for user in (endpoint, *configs, *components) for key in named_by(user)}
+def _news(change: Change, plan: Plan, managers: Managers) -> Iterator[Found]:
+    """Configs that were made since the plan: their endpoint may come any moment."""
+    manager = managers[ENDPOINT_CONFIG]
+    if change.kind != MODEL or not isinstance(manager, Listing):
+        return
+    known = {known.name for known in plan.changes if known.kind == ENDPOINT_CONFIG}
+    for name in manager.named(plan.deployment):
+        if name not in known and (found := _look(manager, name)) is not None:
+            yield found
+
+
+def _serving(endpoint: Found, plan: Plan, managers: Managers) -> Iterator[Found]:
+    """An endpoint, its configs and the deployment's components."""
+    yield endpoint
+    for kind, name in named_by(endpoint):
+        if (found := _look(managers[kind], name)) is not None:
+            yield found
+    yield from managers[INFERENCE_COMPONENT].owned(plan.deployment) if INFERENCE_COMPONENT in managers else ()
 
 
 def _look(manager: KindManager, name: str) -> Found | None:

@@ -112,6 +112,15 @@ class Surveying(Protocol):
 
 
 @runtime_checkable
+class Listing(Protocol):
+    """A manager that tells names without looking at what they name."""
+
+    def named(self, deployment: str) -> Sequence[str]:
+        """Names of objects, whosever, that may belong to a deployment by their name."""
+        ...
+
+
+@runtime_checkable
 class Signing(Protocol):
     """A manager of objects that two runs may want to change at once: they carry who did so last."""
 

@@ -24,7 +24,7 @@ from llm_deploy.resource import (
     owner,
 )
 
-SCALING_KINDS = frozenset({SCALABLE_TARGET, SCALING_POLICY})
+_SCALING_KINDS = frozenset({SCALABLE_TARGET, SCALING_POLICY})
 """Removed before what they scale changes, since AWS refuses the change otherwise."""
 
 
@@ -202,7 +202,7 @@ def _removals(wanted: Sequence[Resource], inventory: Inventory) -> tuple[list[Ch
             note = "previous generation, kept for rollback"
             last.append(Change(Action.KEEP, found.kind, found.name, found=found, note=note))
         else:
-            (first if found.kind in SCALING_KINDS else last).append(deletion(found))
+            (first if found.kind in _SCALING_KINDS else last).append(deletion(found))
     return sorted(first, key=lambda change: change.kind == SCALABLE_TARGET), last
 
 

@@ -92,7 +92,7 @@ class TrackingAlarmManager(TraceManager):
         """Alarms on a deployment's endpoint and components that no policy uses any more."""
         return self.survey(deployment, (), InferenceComponentManager(self.session).owned(deployment))
 
-    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:
+    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:  # noqa: ARG002
         """The same, with the components in hand."""
         components = {item.name for item in found if item.kind == INFERENCE_COMPONENT} | {deployment}
         resources = [f"endpoint/{deployment}/variant/", *(f"inference-component/{name}-" for name in components)]
