@@ -134,7 +134,8 @@ class Applier:
                 return change, self._send(change, resource)
             except BusyError as error:
                 if change.action is Action.UPDATE and _is_lock(change):
-                    return (yield from self._after_the_other(change, resource, started_s)), None
+                    change = yield from self._after_the_other(change, resource, started_s)
+                    continue
                 problem: LlmDeployError = error
             except NotYetError as error:
                 problem = error
@@ -206,6 +207,9 @@ class Applier:
         manager = self.managers[change.kind]
         found = yield from self.lookout.find(change, started_s)
         yield Step(Stage.STARTED, Action.DELETE, change.kind, change.name, found.status if found else "")
+        if contest.locks(self.plan) and contest.newly_named(change, self.plan, self.managers):
+            yield Step(Stage.DONE, Action.KEEP, change.kind, change.name, "kept, another run uses it")
+            return
         while found is not None:
             refused = False
             if found.state not in {State.BUSY, State.DELETING}:

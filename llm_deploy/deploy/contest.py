@@ -9,6 +9,7 @@ outranks the component: a run that moves the endpoint brings the component in li
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from llm_deploy.deploy.claims import named_by
 from llm_deploy.deploy.inventory import Found, KindManager, Listing, Managers, State, Watching
@@ -63,7 +64,7 @@ def moved(change: Change, resource: Resource, fresh: Found | None, deployment: s
     if fresh is None:
         raise removed(change)
     again = decide(resource, fresh, deployment)
-    if again.action is Action.KEEP or _document(again) == _document(change):
+    if _document(again) in ((), _document(change)):
         return again
     raise lost(change, fresh)
 
@@ -71,13 +72,15 @@ def moved(change: Change, resource: Resource, fresh: Found | None, deployment: s
 def settled(change: Change, resource: Resource, standing: Found, deployment: str) -> Change:
     """What is left to do when an update that AWS refused, because one was running, is over.
 
-    That one may have been ours, its answer lost: then the object is as wanted, or as before because AWS took it back.
+    That one may have been ours, its answer lost: then the object is as wanted but perhaps for its tags, or as before
+    because AWS took the update back, which is not to be tried again by itself.
 
     Raises:
         ConflictError: It is neither.
     """
     again = moved(change, resource, standing, deployment)
-    return Change(Action.KEEP, again.kind, again.name, again.resource, standing, again.differences, again.note)
+    taken_back = bool(_document(again))
+    return replace(again, action=Action.KEEP) if taken_back else again
 
 
 def elsewhere(resource: Resource, standing: Found) -> bool:
@@ -111,8 +114,8 @@ def check_standing(change: Change, managers: Managers) -> None:
     standing = _look(managers[change.kind], change.name)
     if standing is None:
         raise removed(change)
-    expected = [set(named_by(item)) for item in (change.found, change.resource and _as_found(change.resource)) if item]
-    if set(named_by(standing)) not in expected:
+    expected = [*([change.found] if change.found else []), *([_as_found(change.resource)] if change.resource else [])]
+    if not set(named_by(standing)) <= {key for item in expected for key in named_by(item)}:
         raise lost(change, managers[change.kind].find(change.name) or standing)
 
 
@@ -141,18 +144,31 @@ def check_unused(change: Change, plan: Plan, managers: Managers) -> None:
                 check_standing(lock, managers)
     if change.kind not in IMMUTABLE_KINDS or ENDPOINT not in managers:
         return
-    _check_not_among(change, _news(change, plan, managers))
     wanted = locks(plan)
     endpoint = _look(managers[ENDPOINT], plan.deployment)
-    if endpoint is None:
-        return
     if ENDPOINT not in wanted:
-        _check_not_among(change, _serving(endpoint, plan, managers))
+        _check_not_among(change, [new] if (new := newly_named(change, plan, managers)) else ())
+        _check_not_among(change, _serving(endpoint, plan, managers) if endpoint else ())
         return
+    if endpoint is None:
+        raise removed(Change(Action.KEEP, ENDPOINT, plan.deployment))
     for kind, resource in wanted.items():
         standing = endpoint if kind == ENDPOINT else _look(managers[kind], resource.name)
         if standing is None or set(named_by(standing)) != set(named_by(_as_found(resource))):
             raise lost(change, managers[kind].find(resource.name) or endpoint)
+
+
+def newly_named(change: Change, plan: Plan, managers: Managers) -> Found | None:
+    """A config that was made since the plan and names a model that is to be removed: its endpoint may come any moment.
+
+    A deploy leaves the model to it; a deletion has to say that it cannot end.
+    """
+    manager = managers.get(ENDPOINT_CONFIG)
+    if change.kind != MODEL or manager is None or not isinstance(manager, Listing):
+        return None
+    known = {known.name for known in plan.changes if known.kind == ENDPOINT_CONFIG}
+    news = (_look(manager, name) for name in manager.named(plan.deployment) if name not in known)
+    return next((found for found in news if found is not None and (MODEL, change.name) in named_by(found)), None)
 
 
 def locks(plan: Plan) -> dict[str, Resource]:
@@ -234,17 +250,6 @@ def _check_not_among(change: Change, users: Iterable[Found]) -> None:
             "another run deploys from it. It was not removed.",
             hint="Wait until that run is done; what is then to be removed is shown by running the same command again.",
         )
-
-
-def _news(change: Change, plan: Plan, managers: Managers) -> Iterator[Found]:
-    """Configs that were made since the plan: their endpoint may come any moment."""
-    manager = managers[ENDPOINT_CONFIG]
-    if change.kind != MODEL or not isinstance(manager, Listing):
-        return
-    known = {known.name for known in plan.changes if known.kind == ENDPOINT_CONFIG}
-    for name in manager.named(plan.deployment):
-        if name not in known and (found := _look(manager, name)) is not None:
-            yield found
 
 
 def _serving(endpoint: Found, plan: Plan, managers: Managers) -> Iterator[Found]:

@@ -155,7 +155,7 @@ def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iter
         elif step.elapsed_s - looked_s >= LOG_EVERY_S:
             looked_s = step.elapsed_s
             said = next(reversed(lines()), "")
-        yield replace(step, detail=said or step.detail)
+        yield replace(step, detail=step.detail or said)
 
 
 def removal_service(name: str, connection: Connection, *, logs: bool = False) -> DeploymentService:

@@ -207,9 +207,12 @@ class FakeManager:
         for kind, name in named_by(Found(self.kind, resource.name, resource.properties)):
             if (kind, name) not in self.cloud.objects:
                 raise NotFoundError(f"Could not find {kind} {name}")
-        endpoint = self.cloud.objects.get((ENDPOINT, str(resource.properties.get("EndpointName"))))
-        if self.kind == INFERENCE_COMPONENT and endpoint is not None and endpoint.state is State.DELETING:
-            raise CloudError(f"Endpoint {endpoint.name} is {endpoint.status}")
+        if self.kind == INFERENCE_COMPONENT and "EndpointName" in resource.properties:
+            endpoint = self.cloud.objects.get((ENDPOINT, str(resource.properties["EndpointName"])))
+            if endpoint is None:
+                raise NotFoundError("Could not find endpoint")
+            if endpoint.state is State.DELETING:
+                raise CloudError(f"Endpoint {endpoint.name} is {endpoint.status}")
         slow = self.kind in SLOW_KINDS
         age = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=len(self.cloud.calls))
         before = self.cloud.objects.get(key)
