@@ -27,6 +27,7 @@ ROLE = "AWS::IAM::Role"
 MANAGED_POLICY = "AWS::IAM::ManagedPolicy"
 USER = "AWS::IAM::User"
 ACCESS_KEY = "AWS::IAM::AccessKey"
+SERVICE_LINKED_ROLE = "AWS::IAM::ServiceLinkedRole"
 
 IMMUTABLE_KINDS = frozenset({MODEL, ENDPOINT_CONFIG})
 """AWS has no update for these; a changed document is another object under another name."""
@@ -58,6 +59,21 @@ class Ref:
 
     resource: str
     attribute: str
+
+
+ACCOUNT_OF_STACK = "${AWS::AccountId}"
+PARTITION_OF_STACK = "${AWS::Partition}"
+"""In place of a `Place`'s account and partition: whatever account a template is deployed to. The renderer makes
+references of them; nothing else may hold them, so a spec that does is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A text that whoever deploys a template gives. It stands in documents for templates only, never in a plan."""
+
+    name: str
+    description: str
+    pattern: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from llm_deploy.cli import options
 if TYPE_CHECKING:
     from llm_deploy.deploy.apply import Step
     from llm_deploy.deploy.receipt import Receipt
-    from llm_deploy.targets.removal import Removal
+    from llm_deploy.targets.teardown import Removal
 
 
 def delete_endpoint(
@@ -32,13 +32,13 @@ def delete_endpoint(
     """
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import plan_document
-    from llm_deploy.targets import removal
+    from llm_deploy.targets import teardown
     from llm_deploy.targets.registry import connect
 
     name = _deployment_name(name)
     connection = connect(target)
     screen.say(connection.describe())
-    found = removal.prepare(name, connection, logs=logs)
+    found = teardown.prepare(name, connection, logs=logs)
     show(found)
     if dry_run:
         if as_json:
@@ -71,20 +71,20 @@ def remove(found: Removal, *, timeout_s: float, as_json: bool) -> Receipt:
     """
     from llm_deploy.cli import screen
     from llm_deploy.errors import WaitTimeoutError
-    from llm_deploy.targets import removal
+    from llm_deploy.targets import teardown
 
     started_s = time.monotonic()
     steps: list[Step] = []
     try:
-        screen.follow(removal.carry_out(found, timeout_s=timeout_s), steps)
+        screen.follow(teardown.carry_out(found, timeout_s=timeout_s), steps)
     except WaitTimeoutError:
         if as_json:
-            screen.write_json(removal.receipt(found, steps, started_s, ended=False).document())
+            screen.write_json(teardown.receipt(found, steps, started_s, ended=False).document())
         raise
-    receipt = removal.receipt(found, steps, started_s)
+    receipt = teardown.receipt(found, steps, started_s)
     if as_json:
         screen.write_json(receipt.document())
-    removal.check(receipt)
+    teardown.check(receipt)
     _show_receipt(receipt)
     return receipt
 

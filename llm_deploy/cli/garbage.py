@@ -111,13 +111,13 @@ def _others(connection: Connection, *, shown: bool) -> tuple[list[Stranger], int
 
 def _remove(what: Search, found: Sequence[Garbage], timeout_s: float) -> tuple[list[Step], list[Left]]:
     from llm_deploy.cli import screen
-    from llm_deploy.targets import garbage, removal
+    from llm_deploy.targets import garbage, teardown
 
     steps: list[Step] = []
     left: list[Left] = []
     for each in found:
         screen.follow(garbage.remove(what, each, timeout_s=timeout_s), steps)
-        left += [removal.left(item, what.connection) for item in garbage.standing(what, each)]
+        left += [teardown.left(item, what.connection) for item in garbage.standing(what, each)]
     return steps, left
 
 

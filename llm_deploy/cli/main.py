@@ -32,14 +32,16 @@ class Entry(NamedTuple):
 
 
 COMMANDS: Mapping[str, Entry] = {
-    "create-roles": Entry("roles", "create_roles", "Make the execution role and the narrow deploy identity.", True),
+    "create-roles": Entry("roles", "create_roles", "Make the execution role and the narrow deploy role.", True),
     "delete-roles": Entry("roles", "delete_roles", "Remove what create-roles made.", True),
+    "policy": Entry("policies", "policy", "Print the least policy that one deployment needs."),
     "deploy-endpoint": Entry(
         "deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env.", True
     ),
     "delete-endpoint": Entry("delete", "delete_endpoint", "Remove everything of a deployment, and prove it.", True),
     "reap": Entry("reap", "reap", "Delete deployments that have outlived their ttl, or an age.", True),
     "gc": Entry("garbage", "collect_garbage", "Find and remove what no deployment claims.", True),
+    "template": Entry("template", "template", "Print a deployment as a CloudFormation template."),
     "list": Entry("overview", "list_deployments", "List the deployments of this account and region."),
     "status": Entry("overview", "status", "Show state, copies, price and notes of a deployment."),
     "describe": Entry("overview", "describe", "Print the full documents of a deployment as the cloud holds them."),

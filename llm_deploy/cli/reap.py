@@ -83,13 +83,13 @@ def _delete(
 ) -> tuple[list[Receipt], dict[str, LlmDeployError]]:
     from llm_deploy.cli import delete
     from llm_deploy.cli.main import show_error
-    from llm_deploy.targets import removal
+    from llm_deploy.targets import teardown
 
     receipts: list[Receipt] = []
     failures: dict[str, LlmDeployError] = {}
     for each in doomed:
         try:
-            found = removal.prepare(each.name, connection)
+            found = teardown.prepare(each.name, connection)
             delete.show(found)
             receipts.append(delete.remove(found, timeout_s=timeout_s, as_json=False))
         except LlmDeployError as error:

@@ -308,7 +308,7 @@ class ResolvedSpec(Document):
 
     spec: DeploymentSpec
     place: Place
-    execution_role_arn: str
+    execution_role_arn: Annotated[str, Field(min_length=1)]
     image_uri: str
     dialect: Dialect
     inference_ami_version: str | None = None

@@ -134,12 +134,17 @@ class ScalableTargetManager(AutoscalingManager):
         items = (self._found(target, holder) for target, holder in mine)
         return [item for item in items if item is not None]
 
-    def create(self, resource: Resource) -> Found:
-        """Register it; registering twice changes the bounds."""
+    def create(self, resource: Resource) -> Found | None:
+        """Register it; registering twice changes the bounds. The answer's model promises no ARN."""
         with aws_errors(f"register scalable target '{resource.name}'"):
             answer = self.autoscaling.register_scalable_target(**resource.properties, Tags=dict(resource.tags))
-        arn = {"Arn": answer["ScalableTargetARN"]}
-        return Found(SCALABLE_TARGET, resource.name, resource.properties, resource.tags, attributes=arn)
+        arn = answer.get("ScalableTargetARN")
+        attributes = {"Arn": arn}
+        return (
+            Found(SCALABLE_TARGET, resource.name, resource.properties, resource.tags, attributes=attributes)
+            if arn
+            else None
+        )
 
     def update(self, resource: Resource, found: Found) -> None:
         """Change the bounds and the tags; registering takes tags of a new target only."""

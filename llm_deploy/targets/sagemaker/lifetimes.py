@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from llm_deploy.aws import Session
 from llm_deploy.deploy.inventory import Found
+from llm_deploy.errors import AccessDeniedError
 from llm_deploy.resource import TAG_TTL
 from llm_deploy.spec import durations
 from llm_deploy.targets.sagemaker.hosting import (
     EndpointConfigManager,
     EndpointManager,
+    HostingManager,
     InferenceComponentManager,
     ModelManager,
 )
@@ -105,15 +107,21 @@ def now() -> datetime:
 
 
 def _deployed(session: Session, endpoint: Found) -> Iterator[datetime]:
-    """When the config and the models that serve were made."""
-    config = EndpointConfigManager(session).find(str(endpoint.properties["EndpointConfigName"]))
+    """When the config, the components and the models that serve were made."""
     components = InferenceComponentManager(session).owned(endpoint.name)
-    names = {str(found.properties["Specification"]["ModelName"]) for found in components if _has_model(found)}
-    models = (ModelManager(session).find(name) for name in sorted(names))
-    for found in (config, *models):
+    models = {str(found.properties["Specification"]["ModelName"]) for found in components if _has_model(found)}
+    config = str(endpoint.properties["EndpointConfigName"])
+    named = [(EndpointConfigManager(session), config), *((ModelManager(session), name) for name in sorted(models))]
+    for found in (*components, *(_readable(manager, name) for manager, name in named)):
         if found is not None and found.created_at is not None:
             yield found.created_at
-    yield from (found.created_at for found in components if found.created_at is not None)
+
+
+def _readable(manager: HostingManager, name: str) -> Found | None:
+    try:
+        return manager.find(name)
+    except AccessDeniedError:
+        return None  # of another prefix than this identity's: it was not made by one of our deploys
 
 
 def _has_model(component: Found) -> bool:
