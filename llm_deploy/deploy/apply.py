@@ -96,21 +96,27 @@ class Applier:
     def _looked_at_again(self, change: Change, resource: Resource, started_s: float) -> Generator[Step, None, Change]:
         """Judge again what may have changed since the plan: what was under way then, and what other runs may change."""
         planned, settling = change.found, {State.BUSY, State.DELETING}
-        if change.kind == INFERENCE_COMPONENT and change.action is not Action.KEEP and not self.moved:
+        if change.kind == INFERENCE_COMPONENT and not self.moved:
             contest.check_endpoint(change, self.plan, self.managers)
         if change.action not in {Action.UPDATE, Action.KEEP} or planned is None:
             return change
-        if planned.state in settling or (self.moved and change.kind in contest.FOLLOWERS):
-            found = yield from self._settled(change, planned, started_s)
+        if self.moved and change.kind in contest.AT_ONCE & contest.FOLLOWERS:
+            standing = yield from self.lookout.watch(change, started_s)
+            change = decide(resource, contest.known(planned, standing), self.plan.deployment)
+        elif planned.state in settling or (self.moved and change.kind in contest.FOLLOWERS):
+            found = planned if planned.state in settling else (yield from self.lookout.watch(change, started_s))
+            found = yield from self._settled(change, found, started_s)
             change = decide(resource, found, self.plan.deployment)
             if change.action is Action.REPLACE:
                 yield from self._remove(change)
         elif change.action is Action.UPDATE and _is_lock(change):
-            found = yield from self.lookout.find(change, started_s)
+            found = contest.known(planned, (yield from self.lookout.watch(change, started_s)))
+            if contest.overtaken(change, resource, found, self.plan.deployment):
+                found = yield from self.lookout.find(change, started_s)  # with the tag that says by whom
             change = contest.moved(change, resource, found, self.plan.deployment)
             if found is not None and found.state in settling:
                 change = yield from self._after_the_other(change, resource, started_s)
-        elif _is_lock(change):
+        elif change.kind == INFERENCE_COMPONENT or contest.locks(self.plan).keys() == {change.kind}:
             contest.check_standing(change, self.managers)
         return change
 
@@ -120,7 +126,7 @@ class Applier:
             while found is not None and found.state in {State.BUSY, State.DELETING}:
                 yield self.lookout.waiting(change, found, started_s)
                 found = yield from self.lookout.watch(change, started_s)
-            found = yield from self.lookout.find(change, started_s)
+            found = yield from self.lookout.complete(change, found, started_s)
             if found is None or found.state not in {State.BUSY, State.DELETING}:
                 return found
 
@@ -162,10 +168,11 @@ class Applier:
         self.moved |= _is_lock(change) and change.action is not Action.KEEP
         signing = self.by and _is_lock(change)
         if change.action is Action.UPDATE and change.found is not None:
-            manager.update(resource, change.found)
+            made = manager.update(resource, change.found)
             if signing and isinstance(manager, Signing):
                 manager.sign(change.found, self.by)
-        elif change.action in {Action.CREATE, Action.REPLACE}:
+            return made
+        if change.action in {Action.CREATE, Action.REPLACE}:
             signature = {TAG_BY: self.by} if signing else {}
             return manager.create(replace(resource, tags={**resource.tags, **signature}))
         return None
@@ -189,7 +196,9 @@ class Applier:
         while True:
             found = yield from self.lookout.watch(change, started_s)
             if found is not None and found.state is State.READY:
-                found = yield from self.lookout.find(change, started_s)
+                if change.action in {Action.CREATE, Action.REPLACE} and change.resource is not None:
+                    return replace(found, tags=change.resource.tags, owned_by=self.plan.deployment)
+                found = yield from self.lookout.complete(change, found, started_s)
                 if found is not None and found.state is State.READY:
                     return found
             if found is not None and found.state in {State.FAILED, State.DELETING}:
@@ -223,14 +232,14 @@ class Applier:
                     refused = True
                 if change.kind in contest.AT_ONCE and not refused:
                     break
-                found = yield from self.lookout.find(change, started_s)
+                found = yield from self.lookout.watch(change, started_s)
                 if found is None:
                     break
             status = f"{found.status}, refused for now".removeprefix(", ") if refused else found.status
             yield self.lookout.waiting(change, replace(found, status=status), started_s)
             found = yield from self.lookout.watch(change, started_s)
             if found is not None and found.state not in {State.BUSY, State.DELETING}:
-                found = yield from self.lookout.find(change, started_s)
+                found = yield from self.lookout.complete(change, found, started_s)
         yield Step(Stage.DONE, Action.DELETE, change.kind, change.name, "gone", self.lookout.clock.now_s() - started_s)
 
     def _check(self, resource: Resource, found: Found) -> None:

@@ -55,6 +55,16 @@ def clashed(change: Change, resource: Resource, standing: Found, deployment: str
     return again
 
 
+def known(planned: Found, watched: Found | None) -> Found | None:
+    """A look without tags, completed with those that the plan was made from."""
+    return None if watched is None else replace(watched, tags=planned.tags, owned_by=planned.owned_by)
+
+
+def overtaken(change: Change, resource: Resource, fresh: Found | None, deployment: str) -> bool:
+    """Whether another run has made something else of an object than what the plan was made from, or wants."""
+    return fresh is not None and _document(decide(resource, fresh, deployment)) not in ((), _document(change))
+
+
 def moved(change: Change, resource: Resource, fresh: Found | None, deployment: str) -> Change:
     """What is left to do for an update that was planned a while ago, now that we have looked again.
 
@@ -63,10 +73,9 @@ def moved(change: Change, resource: Resource, fresh: Found | None, deployment: s
     """
     if fresh is None:
         raise removed(change)
-    again = decide(resource, fresh, deployment)
-    if _document(again) in ((), _document(change)):
-        return again
-    raise lost(change, fresh)
+    if overtaken(change, resource, fresh, deployment):
+        raise lost(change, fresh)
+    return decide(resource, fresh, deployment)
 
 
 def settled(change: Change, resource: Resource, standing: Found, deployment: str) -> Change:

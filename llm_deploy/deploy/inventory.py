@@ -78,8 +78,12 @@ class KindManager(Protocol):
         """
         ...
 
-    def update(self, resource: Resource, found: Found) -> None:
-        """Start changing what was found into what is wanted. Raises BusyError while it is being changed already."""
+    def update(self, resource: Resource, found: Found) -> Found | None:
+        """Start changing what was found into what is wanted; the object, as for `create`.
+
+        Raises:
+            BusyError: It is being changed already.
+        """
         ...
 
     def delete(self, found: Found) -> None:

@@ -51,6 +51,12 @@ class Lookout:
         manager = self.managers[change.kind]
         return self._look(manager.watch if isinstance(manager, Watching) else manager.find, change, started_s)
 
+    def complete(self, change: Change, watched: Found | None, started_s: float) -> Generator[Step, None, Found | None]:
+        """What a watched object has beside what was seen; no call where watching shows everything."""
+        if watched is None or not isinstance(self.managers[change.kind], Watching):
+            return watched
+        return (yield from self.find(change, started_s))
+
     def waiting(self, change: Change, found: Found | None, started_s: float) -> Step:
         """Let time pass before the next look; raises WaitTimeoutError when the deadline has."""
         now_s = self.clock.now_s()

@@ -129,6 +129,11 @@ class FakeManager:
         self.cloud.tick()
         return self.cloud.look((self.kind, name))
 
+    def watch(self, name: str) -> Found | None:
+        """Look at an object without its tags and its owner."""
+        found = self.find(name)
+        return replace(found, tags={}, owned_by=None) if found else None
+
     def owned(self, deployment: str) -> Sequence[Found]:
         """Everything of a deployment."""
         self.cloud.tick()

@@ -56,8 +56,9 @@ def specified(endpoint_type: str, name: str = "twin", **overrides: str) -> Deplo
 def deploy(spec: DeploymentSpec, connection: Connection, service: DeploymentService | None = None) -> None:
     """As `llmdeploy deploy-endpoint`, without the question at its end."""
     planned = deployment.plan_deployment(spec, connection, service=service)
-    for _ in deployment.apply_deployment(planned, connection, service=service):
-        pass
+    if not planned.plan.empty:
+        for _ in deployment.apply_deployment(planned, connection, service=service):
+            pass
 
 
 def delete(name: str, connection: Connection) -> None:

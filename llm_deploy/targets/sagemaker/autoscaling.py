@@ -118,6 +118,11 @@ class ScalableTargetManager(AutoscalingManager):
         target = self.target(name)
         return self._found(target, self.owner_of(name)) if target else None
 
+    def watch(self, name: str) -> Found | None:
+        """The target without its tags and its owner: one call instead of four."""
+        target = self.target(name)
+        return _bare(target) if target else None
+
     def owned(self, deployment: str) -> Sequence[Found]:
         """Targets on the deployment's endpoint and components; on ones that are gone, those with our tag."""
         return self.survey(deployment, (), _scaled_things(self.session, deployment))
@@ -146,12 +151,13 @@ class ScalableTargetManager(AutoscalingManager):
             else None
         )
 
-    def update(self, resource: Resource, found: Found) -> None:
+    def update(self, resource: Resource, found: Found) -> Found:
         """Change the bounds and the tags; registering takes tags of a new target only."""
         with aws_errors(f"change scalable target '{resource.name}'"):
             self.autoscaling.register_scalable_target(**resource.properties)
             if dict(found.tags) != dict(resource.tags):
                 self.autoscaling.tag_resource(ResourceARN=found.attributes["Arn"], Tags=dict(resource.tags))
+        return replace(found, properties=resource.properties, tags=resource.tags)
 
     def delete(self, found: Found) -> None:
         """Deregister it, and with it every policy on it."""
@@ -178,15 +184,17 @@ class ScalableTargetManager(AutoscalingManager):
             tags = self.tags(target["ScalableTargetARN"])
         except NotFoundError:
             return None  # gone between two calls
-        return Found(
-            SCALABLE_TARGET,
-            target["ResourceId"],
-            properties=target,
-            tags=tags,
-            attributes={"Arn": target["ScalableTargetARN"]},
-            created_at=target.get("CreationTime"),
-            owned_by=deployment,
-        )
+        return replace(_bare(target), tags=tags, owned_by=deployment)
+
+
+def _bare(target: Document) -> Found:
+    return Found(
+        SCALABLE_TARGET,
+        target["ResourceId"],
+        properties=target,
+        attributes={"Arn": target["ScalableTargetARN"]},
+        created_at=target.get("CreationTime"),
+    )
 
 
 @dataclass(frozen=True)
@@ -197,9 +205,14 @@ class ScalingPolicyManager(AutoscalingManager):
 
     def find(self, name: str) -> Found | None:
         """The policy of this name on this target."""
+        found = self.watch(name)
+        return replace(found, owned_by=self.owner_of(name.partition("|")[0])) if found else None
+
+    def watch(self, name: str) -> Found | None:
+        """The policy without its owner, which takes two more calls."""
         resource_id, _, policy = name.partition("|")
         found = [item for item in self._policies(resource_id) if item["PolicyName"] == policy]
-        return self._found(found[0], self.owner_of(resource_id)) if found else None
+        return self._found(found[0], None) if found else None
 
     def owned(self, deployment: str) -> Sequence[Found]:
         """Every policy on the deployment's targets; a policy has no tags and is as much ours as its target."""
@@ -223,9 +236,9 @@ class ScalingPolicyManager(AutoscalingManager):
         attributes = {"Arn": answer["PolicyARN"], "Alarms": alarms}
         return Found(SCALING_POLICY, resource.name, resource.properties, attributes=attributes)
 
-    def update(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - putting again is the update
+    def update(self, resource: Resource, found: Found) -> Found:  # noqa: ARG002 - putting again is the update
         """Replace the policy's configuration."""
-        self.create(resource)
+        return self.create(resource)
 
     def delete(self, found: Found) -> None:
         """Delete it, and with it the alarms that AWS made for it."""

@@ -91,10 +91,10 @@ class HostingManager:
 
     def owned(self, deployment: str) -> Sequence[Found]:
         """Objects whose name begins with the deployment's and whose ownership tag names it."""
-        return self.survey(deployment, (), ())
+        return [found for found in self.survey(deployment, (), ()) if found.owned_by == deployment]
 
     def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:  # noqa: ARG002
-        """What is ours, and what stands at these names: one list, then two calls for each object that it shows.
+        """What is ours, and what stands at the deployment's name or these: one list, then two calls for each object.
 
         A name that the list would show and does not is free, or so new that the list lags; then creating it clashes,
         which is noticed.
@@ -102,7 +102,7 @@ class HostingManager:
         listed = list(self._candidates(deployment))
         looked_for = dict.fromkeys([*listed, *(name for name in names if not name.startswith(deployment))])
         items = [self.find(name) for name in looked_for]
-        return [item for item in items if item and (item.owned_by == deployment or item.name in names)]
+        return [item for item in items if item and (item.owned_by == deployment or item.name in (*names, deployment))]
 
     def named(self, deployment: str) -> list[str]:
         """Names of objects, whosever, that may belong to a deployment by their name."""
@@ -118,7 +118,7 @@ class HostingManager:
         """Write down who has just begun to change it."""
         self._call("add_tags", found.name, ResourceArn=found.attributes["Arn"], Tags=tag_list({TAG_BY: by}))
 
-    def update(self, resource: Resource, found: Found) -> None:
+    def update(self, resource: Resource, found: Found) -> Found | None:
         """Immutable kinds never get here; the others say how."""
         raise NotImplementedError(f"{self.kind} has no update")
 
@@ -237,7 +237,7 @@ class InferenceComponentManager(HostingManager):
         for item in items:
             if item.name in on_endpoint and item.owned_by != deployment and self._is_ours(deployment, found):
                 raise not_ours(item, deployment, way_out=ADOPT.format(name=item.name))
-        return [item for item in items if item.owned_by == deployment or item.name in names]
+        return [item for item in items if item.owned_by == deployment or item.name in (*names, deployment)]
 
     def update(self, resource: Resource, found: Found) -> None:
         """Move the component to another model, size or number of copies; AWS does it copy by copy."""
