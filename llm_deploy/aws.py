@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llm_deploy.errors import (
@@ -190,6 +190,10 @@ class Session:
             with aws_errors(f"open {service} in {self.region}"):
                 self._clients[service] = self._our_client(service)
         return self._clients[service]
+
+    def once(self) -> Session:
+        """The same, each call sent once: for what must not be carried out a second time unseen."""
+        return replace(self, attempts=1, _clients={"botocore": self._botocore()})
 
     def new_client(self, service: str, config: Any) -> Any:  # noqa: ANN401 - botocore ships no types
         """A client with the caller's own `botocore.config.Config`; not kept.

@@ -39,9 +39,12 @@ class Counter:
     _last: tuple[str, str] = ("", "")
 
     def listen(self, connection: Connection) -> None:
-        """Count the calls of all services' clients."""
+        """Count the calls of all clients, those of a session that sends once included."""
+        once = connection.session.once()
         for service in SERVICES:
             connection.session.client(service).meta.events.register("before-parameter-build.*.*", self._note)
+        # What this session makes from now on has its hooks.
+        once._clients["botocore"].register("before-parameter-build.*.*", self._note)
 
     def taken(self) -> list[str]:
         """What was called since the last look."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,12 @@ from llm_deploy.deploy.service import DeploymentService
 from llm_deploy.errors import CloudError, CredentialsError, LlmDeployError, UnavailableError
 from llm_deploy.targets import deployment
 from llm_deploy.targets.registry import Connection, connect
+from llm_deploy.targets.roles import Roles, wish_for
+from llm_deploy.targets.sagemaker.iam import deployer_name
+from llm_deploy.targets.sagemaker.identity_files import USER_FILE
 from tests.conftest import Terminal
 from tests.fakes.faulty_wire import AWAY, BROKEN, EXPIRED, THROTTLED, Call, Fault, FaultyWire, first_times, wire_to
-from tests.functional.connections import QuickClock, delete, deploy, over, specified, standing
+from tests.functional.connections import TWIN, QuickClock, client_of, delete, deploy, over, specified, standing
 
 TYPES = ["inference-component", "model"]
 MOST_RUNS = 100
@@ -169,3 +174,64 @@ def test_a_wait_without_an_end_to_the_outage_ends_by_itself(connection: Connecti
     assert "under way when it stopped: Endpoint dark" in (caught.value.hint or "")
     wire.fault = lambda _: None
     delete("dark", connection)
+
+
+def key_ids(variables: dict[str, str], user: str) -> list[str]:
+    keys = client_of(variables, "iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
+    return [key["AccessKeyId"] for key in keys]
+
+
+def kept_id(folder: Path) -> str:
+    return str(json.loads((folder / USER_FILE).read_text())["AccessKeyId"])
+
+
+@pytest.mark.row("T1")
+@pytest.mark.parametrize("storm", [(1, "refuse", "lose"), (1, "cut"), (3, "lose")])
+def test_roles_at_every_call_and_never_two_keys(
+    connection: Connection,
+    wire: FaultyWire,
+    pointed_at_it: dict[str, str],
+    tmp_path: Path,
+    storm: tuple[int, *tuple[Fault, ...]],
+) -> None:
+    """A key whose secret was lost with the answer is removed by the next run, which makes the one that is kept."""
+    attempts, *faults = storm
+    broken = over(connection, wire.url, attempts=attempts)
+    wish = wish_for(broken, prefix="wired", spec=None, model_bucket=None, user=True)
+    roles = Roles(broken, wish, tmp_path)
+    user = deployer_name(wish.deployment)
+    wire.fault = first_times(*faults)
+    until_it_ends_well(lambda: list(roles.apply(roles.plan(), timeout_s=60)))
+    made = [call for call in wire.calls if call.operation == "CreateAccessKey"]
+    assert len(made) == len(faults) + 1
+    assert key_ids(pointed_at_it, user) == [kept_id(tmp_path)]
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".note")] == []
+    wire.fault = lambda _: None
+    assert not roles.plan().changing
+    wire.fault = first_times(*faults)
+    until_it_ends_well(lambda: list(roles.delete(roles.plan_deletion(), timeout_s=60)))
+    wire.fault = lambda _: None
+    assert not roles.plan_deletion().changes
+
+
+@pytest.mark.row("T3")
+@pytest.mark.parametrize(("fault", "code"), [(EXPIRED, 4), ("refuse", 12)])
+def test_the_command_says_what_was_made_and_goes_on(
+    local_cloud: Terminal, wire: FaultyWire, pointed_at_it: dict[str, str], fault: Fault, code: int
+) -> None:
+    """Credentials that run out, and a network that goes away, in the middle of `llmdeploy deploy-endpoint`."""
+    role = "arn:aws:iam::000000000000:role/llmdeploy-local-execution"
+    wired = {"AWS_ENDPOINT_URL": wire.url, "AWS_ARN_ROLE": role, "LLMDEPLOY_TARGET": "sagemaker"}
+    terminal = Terminal(local_cloud.folder, {**local_cloud.environment, **pointed_at_it, **wired})
+    deploy = ("deploy-endpoint", str(TWIN), "--set", "name=cli", "--endpoint-type", "model", "--yes")
+    wire.fault = lambda call: fault if call.operation == "CreateEndpoint" else None
+    result = terminal.run(*deploy, code=code)
+    assert "cannot create endpoint 'cli': " in result.err
+    assert "made so far: EndpointConfig cli-" in result.err
+    assert "Running the same command again goes on from there." in result.err
+    assert "Traceback" not in result.err
+    wire.fault = lambda _: None
+    again = terminal.run(*deploy, "--json").json
+    assert [item["kind"] for item in again["done"]] == ["Endpoint", "ScalableTarget", "ScalingPolicy"]
+    terminal.run("delete-endpoint", "cli", "--yes")
+    assert not any(standing(pointed_at_it, "cli").values())
