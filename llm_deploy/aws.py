@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llm_deploy.errors import (
@@ -21,6 +21,8 @@ from llm_deploy.errors import (
     QuotaError,
     SpecError,
     ThrottledError,
+    UnavailableError,
+    UnreachableError,
 )
 from llm_deploy.service_models import use_smaller_models
 
@@ -29,7 +31,12 @@ LOG = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 CONTROL_PLANE_ATTEMPTS = 6
-"""botocore's standard mode: throttling and 5xx are retried with jitter, up to about 20 s in all."""
+"""botocore's standard mode: throttling, 5xx, time-outs and broken connections are tried again after a random part of 1,
+2, 4, 8 and 16 s: 31 s of waiting at most, beside the time that the attempts themselves take. Source: botocore 1.44,
+`retries/standard.py`."""
+
+_FAILED_BY_ITSELF = frozenset({500, 502, 503, 504})
+"""HTTP statuses that say nothing about the request. Source: as above, `TransientRetryableChecker`."""
 
 ROLE_SESSION_NAME = "llmdeploy"
 """What CloudTrail shows of calls under a role that we assumed; who assumed it is in the event of AssumeRole."""
@@ -66,9 +73,17 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
     "LimitExceededException": QuotaError,
     "Throttling": ThrottledError,
     "ThrottlingException": ThrottledError,
+    "ThrottledException": ThrottledError,
+    "RequestThrottled": ThrottledError,
+    "RequestThrottledException": ThrottledError,
+    "RequestLimitExceeded": ThrottledError,
+    "SlowDown": ThrottledError,
     "TooManyRequestsException": ThrottledError,
+    "RequestTimeout": UnavailableError,
+    "RequestTimeoutException": UnavailableError,
 }
-"""By error code. Source: the service models of SageMaker, IAM, STS, Application Auto Scaling; AWS's common errors."""
+"""By error code. Source: the service models of SageMaker, IAM, STS, Application Auto Scaling; AWS's common errors;
+botocore's own list of throttling codes."""
 
 _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Could not find "), NotFoundError),
@@ -92,7 +107,10 @@ _HINTS: Mapping[type[LlmDeployError], str] = {
     NotYetError: "A new role takes up to a minute. If it is not new: does it exist in this account, and does it trust "
     "sagemaker.amazonaws.com? `llmdeploy create-roles` makes one; AWS_ARN_ROLE in .env names it.",
     ThrottledError: "Wait a minute and run the same command again; it goes on where it stopped.",
+    UnavailableError: "It was tried again for a while. Run the same command again; it looks first at what is there.",
 }
+
+NETWORK_HINT = "Check the network and AWS_REGION; for the local cloud `llmdeploy local status`."
 
 CLOCK_HINT = (
     "AWS refuses requests whose time is minutes off: set this machine's clock, then run the same command again."
@@ -128,11 +146,14 @@ _LIBRARY_ERRORS: tuple[tuple[frozenset[str], type[LlmDeployError], str], ...] = 
         SpecError,
         "This should have been found before anything was sent; please report it with your spec.",
     ),
+    (frozenset({"SSLError", "InvalidProxiesConfigError"}), CloudError, NETWORK_HINT),
     (
-        frozenset({"HTTPClientError", "ConnectionError"}),
-        CloudError,
-        "Check the network and AWS_REGION; for the local cloud `llmdeploy local status`.",
+        frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"}),
+        UnreachableError,
+        NETWORK_HINT,
     ),
+    (frozenset({"HTTPClientError", "ConnectionError"}), UnavailableError, NETWORK_HINT),
+    (frozenset({"ResponseParserError"}), UnavailableError, _HINTS[UnavailableError]),
 )
 """By class name of botocore.exceptions (by name, so that this table costs no import); the first match wins."""
 
@@ -145,6 +166,7 @@ class Session:
         endpoint_url: Where every service is, for clouds that are not AWS; `None`: AWS's own addresses.
         access_key, secret_key, token: Explicit credentials; without them botocore's chain is asked
             (environment, profile, SSO, instance role).
+        attempts: How often a call is sent at most, when it is throttled or fails for reasons that pass.
         role_arn: A role to act as. These credentials then do nothing but assume it, now and whenever that runs out.
     """
 
@@ -154,6 +176,7 @@ class Session:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    attempts: int = CONTROL_PLANE_ATTEMPTS
     role_arn: str | None = None
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -167,6 +190,10 @@ class Session:
             with aws_errors(f"open {service} in {self.region}"):
                 self._clients[service] = self._our_client(service)
         return self._clients[service]
+
+    def once(self) -> Session:
+        """The same, each call sent once: for what must not be carried out a second time unseen."""
+        return replace(self, attempts=1, _clients={"botocore": self._botocore()})
 
     def new_client(self, service: str, config: Any) -> Any:  # noqa: ANN401 - botocore ships no types
         """A client with the caller's own `botocore.config.Config`; not kept.
@@ -214,13 +241,29 @@ class Session:
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "total_max_attempts": CONTROL_PLANE_ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
             user_agent_extra="llm-deploy",
         )
         client = self.new_client(service, config)
+        client.meta.events.register("before-parse.*.*", _check_whole)
         if LOG.isEnabledFor(logging.DEBUG):
             client.meta.events.register("after-call.*.*", _log_call)
         return client
+
+
+def _check_whole(operation_model: Any, response_dict: Mapping[str, Any], **_: object) -> None:  # noqa: ANN401 - as above
+    """Refuse an answer whose end is missing: botocore takes a cut one for a success that says nothing.
+
+    Source: botocore 1.44 with urllib3 2.8, measured by cutting answers on the wire.
+    """
+    from botocore.exceptions import ConnectionClosedError  # noqa: PLC0415 - as above
+
+    headers, body = response_dict["headers"], response_dict.get("body")
+    said = headers.get("content-length")
+    if said is None or "content-encoding" in headers or not isinstance(body, bytes):
+        return
+    if len(body) < int(said) and operation_model.http.get("method") != "HEAD":
+        raise ConnectionClosedError(endpoint_url=operation_model.name)
 
 
 def _log_call(model: Any, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore ships no types
@@ -259,7 +302,9 @@ def _from_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
     details = response.get("Error", {})
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
     by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)
-    kind = _CODES.get(code) or by_text or CloudError
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    otherwise = UnavailableError if status in _FAILED_BY_ITSELF else CloudError
+    kind = _CODES.get(code) or by_text or otherwise
     return kind(f"cannot {action}: {text or code} ({code})", hint=_hint(kind, code, text))
 
 

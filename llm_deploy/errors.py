@@ -112,6 +112,13 @@ class ThrottledError(CloudError):
     retryable = True
 
 
+class UnavailableError(CloudError):
+    """The cloud failed by itself, or the connection broke in the middle: whether it did what was asked is not known."""
+
+    http_status = 503
+    retryable = True
+
+
 class UnreachableError(CloudError):
     """No connection could be made, so nothing was sent."""
 

@@ -7,20 +7,27 @@ come by, from a run that was cut off, is waited for and judged again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
-from llm_deploy.deploy.inventory import Finishing, Found, KindManager, Managers, State
+from llm_deploy.deploy import contest
+from llm_deploy.deploy.inventory import Finishing, Found, Managers, Signing, State
+from llm_deploy.deploy.lookout import Lookout
 from llm_deploy.deploy.plan import Action, Change, Difference, Plan, compare, decide, not_ours, short_kind
-from llm_deploy.errors import BusyError, DeployError, NotYetError, WaitTimeoutError
-from llm_deploy.resource import Ref, Resource
+from llm_deploy.deploy.steps import Clock, Stage, Step, SystemClock
+from llm_deploy.errors import (
+    BusyError,
+    CloudError,
+    ConflictError,
+    DeployError,
+    LlmDeployError,
+    NotFoundError,
+    NotYetError,
+)
+from llm_deploy.resource import INFERENCE_COMPONENT, TAG_BY, Ref, Resource
 
-POLL_EVERY_S = 0.25
-POLL_AT_MOST_EVERY_S = 10.0
-"""Polling starts fast, for a local cloud, and slows down to what AWS's control plane likes."""
+__all__ = ["NOT_YET_S", "Applier", "Clock", "Stage", "Step", "SystemClock", "failed"]
 
 NOT_YET_S = 60.0
 NOT_YET_DELAY_S = 5.0
@@ -31,73 +38,32 @@ NOT_VISIBLE_S = 60.0
 """How long a new object may stay invisible before it counts as gone."""
 
 
-class Clock(Protocol):
-    """Time, so that tests need none."""
-
-    def now_s(self) -> float:
-        """Seconds on a clock that never goes back."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Let this much time pass."""
-        ...
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now_s(self) -> float:
-        """Seconds since some moment."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Block for that long."""
-        time.sleep(seconds)
-
-
-class Stage(Enum):
-    """Where a step is."""
-
-    STARTED = "started"
-    WAITING = "waiting"
-    DONE = "done"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Something happened.
-
-    Attributes:
-        status: The service's own word.
-        elapsed_s: Seconds since the object's start.
-        detail: For people while they wait: how far a rollout is, or what a target adds (the container's last line).
-    """
-
-    stage: Stage
-    action: Action
-    kind: str
-    name: str
-    status: str = ""
-    elapsed_s: float = 0.0
-    detail: str = ""
-
-
 @dataclass(slots=True)
 class Applier:
     """The state of one run: its managers, its deadline and what the cloud's answers filled in so far.
 
     Without `wait`, the run ends at the first object that takes time; what stands on it is left to the next run.
+
+    Attributes:
+        by: Who runs it, written on endpoint and components for whoever comes in between.
+        attributes: What the cloud made up, by the resource's id.
+        plan: What is carried out.
+        moved: Whether this run has begun to change one of these.
+        unfinished: What has moved to what was asked and is not yet said to have.
     """
 
     managers: Managers
-    clock: Clock
-    deadline_s: float
+    lookout: Lookout
     wait: bool = True
+    by: str = ""
     attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    moved: list[tuple[Finishing, Resource, Found]] = field(default_factory=list)
+    plan: Plan = field(default_factory=lambda: Plan("", ()))
+    moved: bool = False
+    unfinished: list[tuple[Finishing, Resource, Found]] = field(default_factory=list)
 
     def run(self, plan: Plan) -> Iterator[Step]:
         """Carry out every change of the plan. The steps are made as the work is done: not reading on stops it."""
+        self.plan = plan
         for change in reversed(plan.changes):
             if change.action is Action.REPLACE:
                 yield from self._remove(change)
@@ -113,107 +79,191 @@ class Applier:
         self._finish()
 
     def _make(self, change: Change, wanted: Resource) -> Generator[Step, None, bool]:
-        started_s = self.clock.now_s()
-        manager = self.managers[change.kind]
+        started_s = self.lookout.clock.now_s()
         resource = replace(wanted, properties=self._filled_in(wanted.properties))
         if not self.wait and change.found is not None and change.found.state is State.BUSY:
             return False
-        change = yield from self._settled(change, resource, plan_owner(change), started_s)
         if change.action is not Action.KEEP:
             yield Step(Stage.STARTED, change.action, change.kind, change.name)
-        yield from self._start(manager, change, resource)
-        found = yield from self._until_ready(manager, change, started_s)
+        change = yield from self._looked_at_again(change, resource, started_s)
+        change, made = yield from self._start(change, resource, started_s)
+        found = made or (yield from self._until_ready(change, started_s))
         if found is None:
             return False
+        contest.check_still_ours(change, resource, found, self.by)
         self._check(change, resource, found)
         self.attributes[resource.id] = found.attributes
+        manager = self.managers[change.kind]
         if change.action is Action.UPDATE and isinstance(manager, Finishing):
-            self.moved.append((manager, resource, found))
-        yield Step(Stage.DONE, change.action, change.kind, change.name, found.status, self.clock.now_s() - started_s)
+            self.unfinished.append((manager, resource, found))
+        yield Step(
+            Stage.DONE, change.action, change.kind, change.name, found.status, self.lookout.clock.now_s() - started_s
+        )
         return True
 
-    def _settled(
-        self, change: Change, resource: Resource, owner: str | None, started_s: float
-    ) -> Generator[Step, None, Change]:
-        """Wait for what was under way when the plan was made, and judge it again."""
-        if change.action not in {Action.UPDATE, Action.KEEP} or change.found is None or owner is None:
+    def _looked_at_again(self, change: Change, resource: Resource, started_s: float) -> Generator[Step, None, Change]:
+        """Judge again what may have changed since the plan: what was under way then, and what other runs may change."""
+        planned, settling = change.found, {State.BUSY, State.DELETING}
+        if change.kind == INFERENCE_COMPONENT and not self.moved:
+            contest.check_endpoint(change, self.plan, self.managers)
+        contest.check_before_rules(change, self.plan, self.managers)
+        if change.action not in {Action.UPDATE, Action.KEEP} or planned is None:
             return change
-        found: Found | None = change.found
-        manager = self.managers[change.kind]
-        while found is not None and found.state in {State.BUSY, State.DELETING}:
-            yield self._waiting(change, found, started_s)
-            found = manager.find(change.name)
-        again = decide(resource, found, owner)
-        if again.action is Action.REPLACE:
-            yield from self._remove(again)
-        return again
+        if self.moved and change.kind in contest.AT_ONCE & contest.FOLLOWERS:
+            standing = yield from self.lookout.watch(change, started_s)
+            change = decide(resource, contest.known(planned, standing), self.plan.deployment)
+        elif planned.state in settling or (self.moved and change.kind in contest.FOLLOWERS):
+            found = planned if planned.state in settling else (yield from self.lookout.watch(change, started_s))
+            change = yield from self._judged(change, resource, found, started_s)
+        elif change.action is Action.UPDATE and _is_lock(change):
+            found = contest.known(planned, (yield from self.lookout.watch(change, started_s)))
+            if contest.overtaken(change, resource, found, self.plan.deployment):
+                found = yield from self.lookout.find(change, started_s)  # with the tag that says by whom
+            change = contest.moved(change, resource, found, self.plan.deployment)
+            if found is not None and found.state in settling:
+                change = yield from self._after_the_other(change, resource, started_s)
+            elif not change.moves:
+                # It remembers, and then something else moves: what is remembered must be what is left.
+                contest.check_locks(self.plan, self.managers)
+        elif change.kind == INFERENCE_COMPONENT or contest.locks(self.plan).keys() == {change.kind}:
+            contest.check_standing(change, self.managers)
+        return change
 
-    def _start(self, manager: KindManager, change: Change, resource: Resource) -> Iterator[Step]:
-        started_s = self.clock.now_s()
+    def _judged(
+        self, change: Change, resource: Resource, found: Found | None, started_s: float
+    ) -> Generator[Step, None, Change]:
+        """What is left to do once all work on an object is over, whoever's it was; what failed is removed."""
+        found = yield from self._settled(change, found, started_s)
+        change = decide(resource, found, self.plan.deployment)
+        if change.action is Action.REPLACE:
+            yield from self._remove(change)
+        return change
+
+    def _settled(self, change: Change, found: Found | None, started_s: float) -> Generator[Step, None, Found | None]:
+        """Wait for what is under way; the object as it is then."""
+        while True:
+            while found is not None and found.state in {State.BUSY, State.DELETING}:
+                yield self.lookout.waiting(change, found, started_s)
+                found = yield from self.lookout.watch(change, started_s)
+            found = yield from self.lookout.complete(change, found, started_s)
+            if found is None or found.state not in {State.BUSY, State.DELETING}:
+                return found
+
+    def _start(
+        self, change: Change, resource: Resource, started_s: float
+    ) -> Generator[Step, None, tuple[Change, Found | None]]:
+        """Send what the change needs; what it was in the end, and the object where it needs no time."""
+        refused_s = self.lookout.clock.now_s()
         while True:
             try:
-                if change.action is Action.UPDATE and change.found is not None:
-                    manager.update(resource, change.found)
-                elif change.action in {Action.CREATE, Action.REPLACE}:
-                    manager.create(resource)
-            except NotYetError:
-                elapsed_s = self.clock.now_s() - started_s
-                if elapsed_s >= NOT_YET_S or self.clock.now_s() >= self.deadline_s:
-                    raise
-                yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", elapsed_s)
-                self.clock.sleep(NOT_YET_DELAY_S)
-            else:
-                return
+                return change, self._send(change, resource)
+            except BusyError as error:
+                if change.action is Action.UPDATE and _is_lock(change):
+                    change = yield from self._after_the_other(change, resource, started_s)
+                    continue
+                problem: LlmDeployError = error
+            except NotYetError as error:
+                problem = error
+            except ConflictError as error:
+                standing = yield from self.lookout.find(change, started_s)
+                if standing is None:
+                    problem = error
+                elif self.moved and change.kind == INFERENCE_COMPONENT:
+                    change = yield from self._judged(change, resource, standing, started_s)
+                    continue
+                else:
+                    change = contest.clashed(change, resource, standing, self.plan.deployment)
+                    continue
+            except (CloudError, NotFoundError) as error:
+                contest.check_ground(change, self.plan, self.managers, error)
+                raise
+            yield from self._not_yet(change, problem, refused_s)
 
-    def _until_ready(
-        self, manager: KindManager, change: Change, started_s: float
-    ) -> Generator[Step, None, Found | None]:
+    def _not_yet(self, change: Change, problem: LlmDeployError, since_s: float) -> Iterator[Step]:
+        now_s = self.lookout.clock.now_s()
+        if now_s - since_s >= NOT_YET_S or now_s >= self.lookout.deadline_s:
+            raise problem
+        yield Step(Stage.WAITING, change.action, change.kind, change.name, "refused for now", now_s - since_s)
+        self.lookout.clock.sleep(NOT_YET_DELAY_S)
+
+    def _send(self, change: Change, resource: Resource) -> Found | None:
+        manager = self.managers[change.kind]
+        self.moved |= _is_lock(change) and change.moves
+        signing = self.by and _is_lock(change)
+        if change.action is Action.UPDATE and change.found is not None:
+            made = manager.update(resource, change.found)
+            if signing and isinstance(manager, Signing):
+                manager.sign(change.found, self.by)
+            return made
+        if change.action in {Action.CREATE, Action.REPLACE}:
+            signature = {TAG_BY: self.by} if signing else {}
+            return manager.create(replace(resource, tags={**resource.tags, **signature}))
+        return None
+
+    def _after_the_other(self, change: Change, resource: Resource, started_s: float) -> Generator[Step, None, Change]:
+        """Wait with an update that is running already, if it may lead to what is wanted."""
+        while True:
+            found = yield from self.lookout.find(change, started_s)
+            if found is None:
+                raise contest.removed(change)
+            if contest.elsewhere(resource, found):
+                raise contest.lost(change, found)
+            if found.state is not State.BUSY:
+                return contest.settled(change, resource, found, self.plan.deployment)
+            yield self.lookout.waiting(change, found, started_s)
+
+    def _until_ready(self, change: Change, started_s: float) -> Generator[Step, None, Found | None]:
+        if change.action is Action.KEEP and change.found is not None and change.found.state is State.READY:
+            return change.found
         seen = False
         while True:
-            found = manager.find(change.name)
+            found = yield from self.lookout.watch(change, started_s)
             if found is not None and found.state is State.READY:
-                return found
+                if change.action in {Action.CREATE, Action.REPLACE} and change.resource is not None:
+                    return replace(found, tags=change.resource.tags, owned_by=self.plan.deployment)
+                found = yield from self.lookout.complete(change, found, started_s)
+                if found is not None and found.state is State.READY:
+                    return found
             if found is not None and found.state in {State.FAILED, State.MIXED, State.DELETING}:
-                raise failed(found)
-            if found is None and (seen or self.clock.now_s() - started_s > NOT_VISIBLE_S):
+                raise failed(replace(found, owned_by=self.plan.deployment))
+            if found is None and (seen or self.lookout.clock.now_s() - started_s > NOT_VISIBLE_S):
                 raise _vanished(change)
             if not self.wait:
                 return None
             seen = seen or found is not None
-            yield self._waiting(change, found, started_s)
+            yield self.lookout.waiting(change, found, started_s)
 
     def _remove(self, change: Change) -> Iterator[Step]:
-        started_s = self.clock.now_s()
+        change = replace(change, action=Action.DELETE)
+        started_s = self.lookout.clock.now_s()
         manager = self.managers[change.kind]
-        found = manager.find(change.name)
+        found = yield from self.lookout.find(change, started_s)
         yield Step(Stage.STARTED, Action.DELETE, change.kind, change.name, found.status if found else "")
+        if contest.locks(self.plan) and contest.newly_named(change, self.plan, self.managers):
+            yield Step(Stage.DONE, Action.KEEP, change.kind, change.name, "kept, another run uses it")
+            return
         while found is not None:
             refused = False
-            self._check_owner(change, found)
             if found.state not in {State.BUSY, State.DELETING}:
+                self._check_owner(change, found)
+                contest.check_unused(change, self.plan, self.managers)
                 # Asked again after every look: a deletion can fail, and something else (scaling, AWS's own upkeep) may
                 # have begun between our look and our call.
                 try:
                     manager.delete(found)
                 except BusyError:
                     refused = True
-                found = manager.find(change.name)
+                if change.kind in contest.AT_ONCE and not refused:
+                    break
+                found = yield from self.lookout.watch(change, started_s)
                 if found is None:
                     break
             status = f"{found.status}, refused for now".removeprefix(", ") if refused else found.status
-            yield self._waiting(replace(change, action=Action.DELETE), replace(found, status=status), started_s)
-            found = manager.find(change.name)
-        yield Step(Stage.DONE, Action.DELETE, change.kind, change.name, "gone", self.clock.now_s() - started_s)
-
-    def _waiting(self, change: Change, found: Found | None, started_s: float) -> Step:
-        """Let time pass before the next look; raises when the deadline has."""
-        now_s = self.clock.now_s()
-        if now_s >= self.deadline_s:
-            raise _too_late(change, found)
-        elapsed_s = now_s - started_s
-        self.clock.sleep(min(max(POLL_EVERY_S, elapsed_s / 20), POLL_AT_MOST_EVERY_S, self.deadline_s - now_s))
-        status, stage = (found.status, found.stage) if found else ("", "")
-        return Step(Stage.WAITING, change.action, change.kind, change.name, status, elapsed_s, stage)
+            yield self.lookout.waiting(change, replace(found, status=status), started_s)
+            found = yield from self.lookout.watch(change, started_s)
+            if found is not None and found.state not in {State.BUSY, State.DELETING}:
+                found = yield from self.lookout.complete(change, found, started_s)
+        yield Step(Stage.DONE, Action.DELETE, change.kind, change.name, "gone", self.lookout.clock.now_s() - started_s)
 
     def _check(self, change: Change, resource: Resource, found: Found) -> None:
         """An object can be ready and still be the old one: AWS reports InService after a silent rollback."""
@@ -231,13 +281,19 @@ class Applier:
 
     def _finish(self) -> None:
         """Say of what serves what it has become, now that all of it has moved."""
-        while self.moved:
-            manager, resource, found = self.moved.pop()
-            manager.finish(resource, found)
+        if self.unfinished:
+            last = self.unfinished[-1][2]
+            contest.check_goals(Change(Action.UPDATE, last.kind, last.name), self.plan, self.managers)
+        while self.unfinished:
+            manager, resource, found = self.unfinished.pop()
+            try:
+                manager.finish(resource, found)
+            except NotFoundError as error:
+                raise contest.removed(Change(Action.UPDATE, found.kind, found.name)) from error
 
     def _check_owner(self, change: Change, found: Found) -> None:
         """Between plan and deletion somebody else may have made another object of the same name."""
-        planned = plan_owner(change)
+        planned = change.found.owned_by if change.found else None
         if planned is not None and found.owned_by != planned:
             raise not_ours(found, planned)
 
@@ -251,9 +307,8 @@ class Applier:
         return value
 
 
-def plan_owner(change: Change) -> str | None:
-    """The deployment that a planned object belongs to."""
-    return change.found.owned_by if change.found else None
+def _is_lock(change: Change) -> bool:
+    return change.kind in contest.LOCK_KINDS
 
 
 def plan_name(found: Found) -> str:
@@ -293,13 +348,4 @@ def _vanished(change: Change) -> DeployError:
     return DeployError(
         f"{short_kind(change.kind)} '{change.name}' is gone: somebody removed it while it was waited for.",
         hint="If that was meant, `llmdeploy delete-endpoint` removes the rest; otherwise deploy again.",
-    )
-
-
-def _too_late(change: Change, found: Found | None) -> WaitTimeoutError:
-    status = found.status if found else "not visible yet"
-    return WaitTimeoutError(
-        f"{short_kind(change.kind)} '{change.name}' is still {status} when the time allowed is over.",
-        hint="Nothing was undone and the cloud goes on by itself (and bills). Run the same command again to go on "
-        "waiting, with a larger --timeout, or `llmdeploy delete-endpoint` to remove it.",
     )

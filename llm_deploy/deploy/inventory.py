@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -74,17 +74,22 @@ class KindManager(Protocol):
         """Every object of this kind that belongs to a deployment, wanted or not."""
         ...
 
-    def create(self, resource: Resource) -> None:
-        """Start making it.
+    def create(self, resource: Resource) -> Found | None:
+        """Start making it; the object, where the answer tells all of it and it needs no time.
 
         Raises:
-            ConflictError: The name is taken by something that is not ours.
+            ConflictError: The name is taken, by whomever.
+            BusyError: Something else is being changed that this depends on.
             NotYetError: The same call will work in a while.
         """
         ...
 
-    def update(self, resource: Resource, found: Found) -> None:
-        """Start changing what was found into what is wanted."""
+    def update(self, resource: Resource, found: Found) -> Found | None:
+        """Start changing what was found into what is wanted; the object, as for `create`.
+
+        Raises:
+            BusyError: It is being changed already.
+        """
         ...
 
     def delete(self, found: Found) -> None:
@@ -101,6 +106,47 @@ class Finishing(Protocol):
 
     def finish(self, resource: Resource, found: Found) -> None:
         """Bring what is said of the object (its tags) up to date with what it has become."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A manager of objects that take time: how far one is takes fewer calls to see than all that `find` tells."""
+
+    def watch(self, name: str) -> Found | None:
+        """The object without its tags, and so without its owner."""
+        ...
+
+
+@runtime_checkable
+class Surveying(Protocol):
+    """A manager that finds its part of an inventory with fewer calls than one question after the other takes."""
+
+    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:
+        """Objects of these names, whosever, and all that belong to the deployment.
+
+        Args:
+            deployment: Whose.
+            names: What is wanted.
+            found: What the kinds that are made earlier hold.
+        """
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A manager that tells names without looking at what they name."""
+
+    def named(self, deployment: str) -> Sequence[str]:
+        """Names of objects, whosever, that may belong to a deployment by their name."""
+        ...
+
+
+@runtime_checkable
+class Signing(Protocol):
+    """A manager of objects that two runs may want to change at once: they carry who did so last."""
+
+    def sign(self, found: Found, by: str) -> None:
+        """Write down who has just begun to change it."""
         ...
 
 
@@ -126,10 +172,20 @@ class Inventory:
 
 def take_inventory(deployment: str, wanted: Iterable[Resource], managers: Managers) -> Inventory:
     """Ask the cloud for everything that a plan for this deployment has to know."""
-    found = {item.key: item for manager in managers.values() for item in manager.owned(deployment)}
-    for resource in wanted:
-        if (resource.kind, resource.name) not in found:
-            standing = managers[resource.kind].find(resource.name)
-            if standing is not None:
-                found[standing.key] = standing
+    wanted = tuple(wanted)
+    found: dict[tuple[str, str], Found] = {}
+    for manager in managers.values():
+        names = [resource.name for resource in wanted if resource.kind == manager.kind]
+        survey = manager.survey if isinstance(manager, Surveying) else _one_by_one(manager)
+        found |= {item.key: item for item in survey(deployment, names, tuple(found.values()))}
     return Inventory(deployment, found)
+
+
+def _one_by_one(manager: KindManager) -> Callable[[str, Sequence[str], Sequence[Found]], Sequence[Found]]:
+    def survey(deployment: str, names: Sequence[str], _: Sequence[Found]) -> Sequence[Found]:
+        ours = manager.owned(deployment)
+        known = {item.name for item in ours}
+        standing = [manager.find(name) for name in names if name not in known]
+        return [*ours, *(item for item in standing if item is not None)]
+
+    return survey

@@ -73,6 +73,14 @@ class Change:
         """What the object is for, as far as the spec says."""
         return self.resource.purpose if self.resource else ""
 
+    @property
+    def moves(self) -> bool:
+        """Whether the cloud works on the object itself; an update may change no more than what its tags say."""
+        if self.action is not Action.UPDATE:
+            return self.action is not Action.KEEP
+        mixed = self.found is not None and self.found.state is State.MIXED
+        return mixed or any(map(_is_of_the_object, self.differences))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -195,6 +203,11 @@ def short_kind(kind: str) -> str:
 
 def _is_below(path: str, roots: Iterable[str]) -> bool:
     return any(path == root or path.startswith((f"{root}.", f"{root}[")) for root in roots)
+
+
+def _is_of_the_object(difference: Difference) -> bool:
+    """Whether a difference is more than a tag; the hash of a component's content stands for the content."""
+    return not difference.path.startswith("Tags.") or difference.path == f"Tags.{TAG_CONTENT}"
 
 
 def _is_of_the_version(difference: Difference) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from llm_deploy.deploy.account import with_account
 from llm_deploy.deploy.apply import Applier, Clock, Step, SystemClock
 from llm_deploy.deploy.inventory import Found, Inventory, Managers, take_inventory
+from llm_deploy.deploy.lookout import Lookout
 from llm_deploy.deploy.plan import Plan, plan, plan_deletion, short_kind
 from llm_deploy.errors import LeftoverError
 from llm_deploy.resource import Resource
@@ -38,6 +40,8 @@ class DeploymentService:
 
     resource_manager: ManagerSet
     clock: Clock = field(default_factory=SystemClock)
+    by: str = ""
+    """Who runs it, for the tag that another run at the same time reads; empty: nobody is told."""
 
     def inventory(self, deployment: str, wanted: Sequence[Resource] = ()) -> Inventory:
         """What the cloud holds of a deployment, and at the names that it wants."""
@@ -56,8 +60,9 @@ class DeploymentService:
 
         Without `wait` it returns once the first object that takes time has been started; another run goes on.
         """
-        deadline_s = self.clock.now_s() + timeout_s
-        return Applier(self.resource_manager.managers, self.clock, deadline_s, wait).run(plan)
+        managers = self.resource_manager.managers
+        lookout = Lookout(managers, self.clock, self.clock.now_s() + timeout_s)
+        return with_account(Applier(managers, lookout, wait, self.by).run(plan))
 
     def delete(self, plan: Plan, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
         """Carry a deletion out and then search again.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from llm_deploy import catalog
 from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.inventory import Managers
-from llm_deploy.deploy.plan import Plan, not_ours
+from llm_deploy.deploy.plan import Plan, not_ours, plan_deletion
 from llm_deploy.deploy.receipt import Receipt, Smoke, masked, what_was_done
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
 from llm_deploy.dialects.types import GenerationRequest
@@ -25,14 +26,14 @@ from llm_deploy.errors import (
     SpecError,
     WaitTimeoutError,
 )
-from llm_deploy.resource import Resource
+from llm_deploy.resource import ENDPOINT, INFERENCE_COMPONENT, Resource
 from llm_deploy.spec import DeploymentSpec, ResolvedSpec
 from llm_deploy.targets.blueprint import named_role
 from llm_deploy.targets.registry import Connection, connect
 from llm_deploy.targets.sagemaker import logs as cloud_logs, strategy
 from llm_deploy.targets.sagemaker.alarms import AlarmManager
 from llm_deploy.targets.sagemaker.diagnose import explained
-from llm_deploy.targets.sagemaker.hosting import ADOPT, EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.hosting import ADOPT, InferenceComponentManager
 from llm_deploy.targets.sagemaker.managers import hosting_managers, removal_managers
 
 SMOKE_PROMPT = "The capital of France is"
@@ -81,8 +82,14 @@ class Deployed:
 
 
 def service_for(connection: Connection) -> DeploymentService:
-    """The deploy engine over a connection's managers."""
-    return DeploymentService(ResourceManager(connection))
+    """The deploy engine over a connection's managers, which signs what it changes with the caller and the time."""
+    return DeploymentService(ResourceManager(connection), by=signature(connection, datetime.now(UTC)))
+
+
+def signature(connection: Connection, now: datetime) -> str:
+    """Who and since when, as it fits into a tag: `assumed-role/deployer/alice 2026-11-25T16:00:00Z`."""
+    who = connection.identity["Arn"].rsplit(":", 1)[-1]
+    return strategy.tag_value(f"{who} {now:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
@@ -192,12 +199,12 @@ def removal_service(name: str, connection: Connection, *, logs: bool = False) ->
 
 def plan_removal(name: str, connection: Connection, *, service: DeploymentService | None = None) -> Plan:
     """What has to go so that nothing of a deployment is left. Raises ConflictError when the endpoint is not ours."""
-    standing = EndpointManager(connection.session).find(name) or InferenceComponentManager(connection.session).find(
-        name
-    )
+    service = service or removal_service(name, connection)
+    inventory = service.inventory(name)
+    standing = inventory.found.get((ENDPOINT, name)) or inventory.found.get((INFERENCE_COMPONENT, name))
     if standing is not None and standing.owned_by != name:
         raise not_ours(standing, name, way_out=ADOPT.format(name=name))
-    return (service or removal_service(name, connection)).plan_deletion(name)
+    return plan_deletion(inventory, tuple(service.resource_manager.managers))
 
 
 def smoke(deployed: Deployed, connection: Connection) -> Smoke:

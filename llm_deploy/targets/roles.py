@@ -110,7 +110,7 @@ class Roles:
     @property
     def managers(self) -> Managers:
         """The IAM managers; a new key goes straight to its file."""
-        return identity_managers(self.connection.session, self.wish.place, self.files.keep_key)
+        return identity_managers(self.connection.session, self.wish.place, self.files.keep_key, self.files.expect_key)
 
     @property
     def files(self) -> IdentityFiles:
@@ -207,6 +207,9 @@ class Roles:
         if self.new_key:
             return replace(change, action=Action.REPLACE, note=self._note_on(key_ids))
         if self.files.kept_key().get("AccessKeyId") not in key_ids:
+            if self.files.key_was_expected():
+                note = f"{', '.join(key_ids)} was made by a run that was cut off before it had the secret"
+                return replace(change, action=Action.REPLACE, note=note)
             raise ConflictError(
                 f"the user has a key ({', '.join(key_ids)}) whose secret is not in {self.folder / USER_FILE}; "
                 "AWS never shows it again.",

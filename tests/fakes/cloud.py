@@ -1,18 +1,20 @@
 """A cloud in memory for the deploy engine's tests: objects that take time, fail when told, and count every call.
 
-It implements `KindManager` as the real managers do, so that plan and apply run unchanged; it can stop the run at any
-call, which is how the interruption properties are tested.
+It implements `KindManager` as the real managers do, so that plan and apply run unchanged. As at AWS, an object needs
+what it names to exist, a name that is taken and an endpoint at work are refused, and an update is described as pending
+until it is over. It can stop the run at any call, which is how the interruption properties are tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from llm_deploy.deploy.claims import named_by
 from llm_deploy.deploy.inventory import Found, Managers, State
 from llm_deploy.deploy.plan import compare
-from llm_deploy.errors import BusyError, ConflictError, NotYetError
+from llm_deploy.errors import BusyError, CloudError, ConflictError, NotFoundError, NotYetError
 from llm_deploy.resource import (
     ALARM,
     ENDPOINT,
@@ -22,12 +24,15 @@ from llm_deploy.resource import (
     MODEL,
     SCALABLE_TARGET,
     SCALING_POLICY,
+    TAG_BY,
     Resource,
     owner,
 )
 
 KINDS = (MODEL, ENDPOINT_CONFIG, ENDPOINT, INFERENCE_COMPONENT, SCALABLE_TARGET, SCALING_POLICY, ALARM)
 SLOW_KINDS = {ENDPOINT, INFERENCE_COMPONENT}
+RULES = {SCALABLE_TARGET, SCALING_POLICY}
+"""What may be put again."""
 BUSY_LOOKS = 3
 """How many looks a slow object stays busy."""
 
@@ -56,23 +61,30 @@ class FakeCloud:
     """The objects, and what is to go wrong.
 
     Attributes:
-        kill_after: Calls until `Killed` is raised; `None`: never. The call's effect may or may not have happened,
-            by `effect_first`.
+        kill_after: Calls until `fault` is raised; `None`: never. The call's effect may or may not have happened, by
+            `effect_first`.
+        fault: What is raised: by default the run is killed, and so are all later calls; an error is raised once.
+        resent_at: The call that is carried out twice, as when its answer is lost and botocore sends it again.
         failing: Names of objects that end `Failed` when they are created.
         rolling_back: What an object's update under way ends in, in place of what was asked for.
         refusals: How many creations are refused for now, as AWS does while a new role is not assumable.
         calls: Every call that changed something, as (verb, kind, name).
+        torn: What was removed while something that stood still named it. AWS does not refuse that.
     """
 
     objects: dict[tuple[str, str], Found] = field(default_factory=dict)
     looks_left: dict[tuple[str, str], int] = field(default_factory=dict)
+    pending: dict[tuple[str, str], Found] = field(default_factory=dict)
     kill_after: int | None = None
+    fault: Callable[[], BaseException] = Killed
     effect_first: bool = True
+    resent_at: int | None = None
     failing: set[str] = field(default_factory=set)
     refusals: int = 0
     rolling_back: dict[tuple[str, str], Found] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     total_calls: int = 0
+    torn: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def managers(self) -> Managers:
@@ -83,7 +95,9 @@ class FakeCloud:
         """Count a call; stop the run when its time has come."""
         self.total_calls += 1
         if self.kill_after is not None and self.total_calls > self.kill_after:
-            raise Killed
+            if self.fault is not Killed:
+                self.kill_after = None
+            raise self.fault()
 
     def settled(self) -> dict[tuple[str, str], dict[str, object]]:
         """Names, documents and tags of everything, once all work is done; ages are left out."""
@@ -94,6 +108,7 @@ class FakeCloud:
         tags = self.objects[before.key].tags
         self.objects[before.key] = replace(before, tags=tags, state=State.READY, status="InService", reason=reason)
         self.looks_left.pop(before.key, None)
+        self.pending.pop(before.key, None)
 
     def look(self, key: tuple[str, str]) -> Found | None:
         """An object, one look later than before."""
@@ -111,6 +126,7 @@ class FakeCloud:
             self.roll_back(self.rolling_back.pop(found.key))
             return self.objects[found.key]
         failed = found.name in self.failing
+        found = self.pending.pop(key, found)
         state, status = (State.FAILED, "Failed") if failed else (State.READY, "InService")
         self.objects[key] = replace(found, state=state, status=status, reason="told to fail" if failed else None)
         return self.objects[key]
@@ -128,6 +144,11 @@ class FakeManager:
         self.cloud.tick()
         return self.cloud.look((self.kind, name))
 
+    def watch(self, name: str) -> Found | None:
+        """Look at an object without its tags and its owner."""
+        found = self.find(name)
+        return replace(found, tags={}, owned_by=None) if found else None
+
     def owned(self, deployment: str) -> Sequence[Found]:
         """Everything of a deployment."""
         self.cloud.tick()
@@ -138,6 +159,9 @@ class FakeManager:
 
     def create(self, resource: Resource) -> None:
         """Make it; taken names are refused."""
+        self._send(lambda: self._create(resource))
+
+    def _create(self, resource: Resource) -> None:
         if self.cloud.refusals > 0:
             self.cloud.refusals -= 1
             raise NotYetError("Could not assume role")
@@ -145,12 +169,39 @@ class FakeManager:
 
     def update(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - the protocol's signature
         """Change it; what is busy refuses."""
-        if self.cloud.objects[self.kind, resource.name].state is not State.READY:
-            raise ConflictError(f"Cannot update in-progress {resource.name}")
+        self._send(lambda: self._update(resource))
+
+    def _update(self, resource: Resource) -> None:
+        standing = self.cloud.objects.get((self.kind, resource.name))
+        if standing is None:
+            raise NotFoundError(f"Could not find {resource.name}")
+        if standing.state is not State.READY:
+            raise BusyError(f"Cannot update in-progress {resource.name}")
         self._do("update", resource.name, lambda: self._put(resource, fresh=False))
 
     def delete(self, found: Found) -> None:
         """Remove it; what is busy refuses."""
+        self._send(lambda: self._delete(found))
+
+    def named(self, deployment: str) -> Sequence[str]:
+        """Names that begin with the deployment's."""
+        self.cloud.tick()
+        return [name for kind, name in self.cloud.objects if kind == self.kind and name.startswith(deployment)]
+
+    def sign(self, found: Found, by: str) -> None:
+        """Write down who changes it."""
+        self.cloud.tick()
+        for place in (self.cloud.objects, self.cloud.pending):
+            if found.key in place:
+                place[found.key] = replace(place[found.key], tags={**place[found.key].tags, TAG_BY: by})
+
+    def _send(self, call: Callable[[], None]) -> None:
+        before = self.cloud.total_calls
+        call()
+        if self.cloud.resent_at is not None and before < self.cloud.resent_at <= self.cloud.total_calls:
+            call()
+
+    def _delete(self, found: Found) -> None:
         standing = self.cloud.objects.get((self.kind, found.name))
         if standing is None:
             return
@@ -171,23 +222,41 @@ class FakeManager:
 
     def _put(self, resource: Resource, *, fresh: bool) -> None:
         key = (self.kind, resource.name)
-        if fresh and key in self.cloud.objects:
+        if fresh and key in self.cloud.objects and self.kind not in RULES:
             raise ConflictError(f"Cannot create already existing {resource.name}")
+        for kind, name in named_by(Found(self.kind, resource.name, resource.properties)):
+            if (kind, name) not in self.cloud.objects:
+                raise NotFoundError(f"Could not find {kind} {name}")
+        if self.kind == INFERENCE_COMPONENT and "EndpointName" in resource.properties:
+            endpoint = self.cloud.objects.get((ENDPOINT, str(resource.properties["EndpointName"])))
+            if endpoint is None:
+                raise NotFoundError("Could not find endpoint")
+            if endpoint.state is State.DELETING:
+                raise CloudError(f"Endpoint {endpoint.name} is {endpoint.status}")
         slow = self.kind in SLOW_KINDS
         age = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=len(self.cloud.calls))
-        self.cloud.objects[key] = Found(
+        before = self.cloud.objects.get(key)
+        found = Found(
             kind=self.kind,
             name=resource.name,
             properties=dict(resource.properties),
             tags=dict(resource.tags),
             state=State.BUSY if slow else State.READY,
             status="Creating" if slow else "",
-            created_at=age if fresh else self.cloud.objects[key].created_at,
+            created_at=before.created_at if before else age,
             owned_by=owner(resource.tags) or "twin",
         )
+        if before is not None and self.kind == ENDPOINT:
+            self.cloud.pending[key] = found
+            summary = {"EndpointConfigName": resource.properties["EndpointConfigName"]}
+            properties = {**before.properties, "PendingDeploymentSummary": summary}
+            found = replace(found, properties=properties, tags=before.tags)
+        self.cloud.objects[key] = found
 
     def _tag(self, resource: Resource, *, marks: bool) -> None:
         key = (self.kind, resource.name)
+        if key not in self.cloud.objects:
+            raise NotFoundError(f"Could not find {resource.name}")
         found = self.cloud.objects[key]
         chosen = {name: value for name, value in resource.tags.items() if (name in MARKS) is marks}
         if any(found.tags.get(name) != value for name, value in chosen.items()):
@@ -200,7 +269,11 @@ class FakeManager:
 
     def _remove(self, name: str) -> None:
         key = (self.kind, name)
+        standing = [*self.cloud.objects.values(), *self.cloud.pending.values()]
+        if any(key in set(named_by(other)) for other in standing):
+            self.cloud.torn.append(key)
         if self.kind in SLOW_KINDS:
+            self.cloud.pending.pop(key, None)
             self.cloud.objects[key] = replace(self.cloud.objects[key], state=State.DELETING, status="Deleting")
         else:
             del self.cloud.objects[key]
@@ -212,11 +285,19 @@ class FakeServing(FakeManager):
 
     def update(self, resource: Resource, found: Found) -> None:
         """Mark it, and change it where it differs; what is busy refuses."""
-        if self.cloud.objects[self.kind, resource.name].state is not State.READY:
-            raise ConflictError(f"Cannot update in-progress {resource.name}")
+        if (self.kind, resource.name) not in self.cloud.objects:
+            raise NotFoundError(f"Could not find {resource.name}")
         self._tag(resource, marks=True)
         if found.state is State.MIXED or any(not item.path.startswith("Tags.") for item in compare(resource, found)):
-            self._do("update", resource.name, lambda: self._change(resource))
+            self._send(lambda: self._move(resource))
+
+    def _move(self, resource: Resource) -> None:
+        standing = self.cloud.objects.get((self.kind, resource.name))
+        if standing is None:
+            raise NotFoundError(f"Could not find {resource.name}")
+        if standing.state is not State.READY:
+            raise BusyError(f"Cannot update in-progress {resource.name}")
+        self._do("update", resource.name, lambda: self._change(resource))
 
     def finish(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - the protocol's signature
         """Say what it is now."""

@@ -69,10 +69,12 @@ def managers_that_record(sent: list[Document]) -> Managers:
 
 
 def _empty_answer(model: Any, **_: object) -> tuple[SimpleNamespace, Document]:  # noqa: ANN401 - botocore ships no types
-    """An answer with every list of the output shape, empty."""
+    """An answer with every list of the output shape, empty, and every text that it promises."""
     members = model.output_shape.members if model.output_shape else {}
-    lists: Document = {name: [] for name, shape in members.items() if shape.type_name == "list"}
-    return SimpleNamespace(status_code=200), lists
+    promised = model.output_shape.required_members if model.output_shape else ()
+    answer: Document = {name: [] for name, shape in members.items() if shape.type_name == "list"}
+    answer |= {name: name for name in promised if members[name].type_name == "string"}
+    return SimpleNamespace(status_code=200), answer
 
 
 def _with_arns(resource: Resource, arns: Mapping[str, str]) -> Resource:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from botocore import exceptions
+from botocore.parsers import ResponseParserError
+from botocore.retries.standard import ThrottledRetryableChecker
 
 from llm_deploy.aws import CLOCK_HINT, NO_CREDENTIALS_HINT, Session, aws_errors, translate
 from llm_deploy.errors import (
@@ -18,7 +20,18 @@ from llm_deploy.errors import (
     QuotaError,
     SpecError,
     ThrottledError,
+    UnavailableError,
+    UnreachableError,
 )
+
+OF_OTHER_SERVICES = {
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "TransactionInProgressException",
+}
+"""Of EC2, Route 53 and DynamoDB, which nothing here calls."""
 
 
 def answer(code: str, message: str) -> exceptions.ClientError:
@@ -61,6 +74,22 @@ def test_the_clouds_answers_are_told_apart(code: str, message: str, expected: ty
 
 
 @pytest.mark.parametrize(
+    ("status", "expected"),
+    [(500, UnavailableError), (502, UnavailableError), (503, UnavailableError), (501, CloudError), (400, CloudError)],
+)
+def test_a_failure_of_the_cloud_itself_is_told_by_its_status(status: int, expected: type[LlmDeployError]) -> None:
+    """Nobody knows whether the request was carried out; what the cloud does not offer (501) will not pass."""
+    response = {"Error": {"Code": "Whatever"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert type(translate(exceptions.ClientError(response, "CreateEndpoint"), "create endpoint 'x'")) is expected
+
+
+@pytest.mark.parametrize("code", sorted({*ThrottledRetryableChecker._THROTTLED_ERROR_CODES} - OF_OTHER_SERVICES))
+def test_whatever_botocore_takes_for_throttling_is_throttling_here(code: str) -> None:
+    """What is left after its retries has the same name, whichever of AWS's words for it a service uses."""
+    assert isinstance(translate(answer(code, "Rate exceeded"), "x"), ThrottledError | QuotaError)
+
+
+@pytest.mark.parametrize(
     ("error", "expected"),
     [
         (exceptions.NoCredentialsError(), CredentialsError),
@@ -69,8 +98,12 @@ def test_the_clouds_answers_are_told_apart(code: str, message: str, expected: ty
         (exceptions.ProfileNotFound(profile="nobody"), SpecError),
         (exceptions.NoRegionError(), SpecError),
         (exceptions.InvalidRegionError(region_name="x/y"), SpecError),
-        (exceptions.EndpointConnectionError(endpoint_url="https://x"), CloudError),
-        (exceptions.ReadTimeoutError(endpoint_url="https://x"), CloudError),
+        (exceptions.EndpointConnectionError(endpoint_url="https://x"), UnreachableError),
+        (exceptions.ConnectTimeoutError(endpoint_url="https://x"), UnreachableError),
+        (exceptions.SSLError(endpoint_url="https://x", error="x"), CloudError),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x"), UnavailableError),
+        (exceptions.ConnectionClosedError(endpoint_url="https://x"), UnavailableError),
+        (ResponseParserError("not XML"), UnavailableError),
         (exceptions.DataNotFoundError(data_path="x"), CloudError),
     ],
 )

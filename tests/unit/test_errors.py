@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llm_deploy.errors import LlmDeployError
+from scripts import calls
 from scripts.exit_codes import PAGE, kinds, page
 
 
@@ -18,6 +19,11 @@ def test_every_kind_has_its_own_exit_code() -> None:
 def test_the_page_of_exit_codes_is_up_to_date() -> None:
     """It is written from the tree: python scripts/exit_codes.py."""
     assert PAGE.read_text("utf-8") == page()
+
+
+def test_the_page_of_calls_is_up_to_date() -> None:
+    """It is written from the golden file: python scripts/calls.py."""
+    assert calls.PAGE.read_text("utf-8") == calls.page()
 
 
 @pytest.mark.parametrize("kind", list(kinds()))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import AccessDeniedError, NotFoundError
-from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, Resource, owner
+from llm_deploy.resource import ENDPOINT, INFERENCE_COMPONENT, SCALABLE_TARGET, SCALING_POLICY, Resource, owner
 from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
 
 NAMESPACE = "sagemaker"
@@ -31,6 +31,13 @@ def scaled(resource_id: str) -> tuple[str, str]:
     """What is scaled: `endpoint` or `inference-component`, and its name."""
     what, _, rest = resource_id.partition("/")
     return what, rest.split("/")[0]
+
+
+_WORDS = {ENDPOINT: "endpoint", INFERENCE_COMPONENT: "inference-component"}
+
+
+def _scaled_things(session: Session, deployment: str) -> Sequence[Found]:
+    return [*EndpointManager(session).owned(deployment), *InferenceComponentManager(session).owned(deployment)]
 
 
 def _dimension(resource_id: str) -> str:
@@ -53,15 +60,6 @@ class AutoscalingManager:
     def autoscaling(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
         """The Application Auto Scaling client."""
         return self.session.client("application-autoscaling")
-
-    def targets_of(self, deployment: str) -> Iterator[Document]:
-        """The scalable targets on a deployment's endpoint or components; on ones that are gone, those with our tag."""
-        components = {found.name for found in InferenceComponentManager(self.session).owned(deployment)} | {deployment}
-        for target in self.registered():
-            what, name = scaled(target["ResourceId"])
-            likely = name == deployment if what == "endpoint" else name in components
-            if self.owner_of(target["ResourceId"]) == deployment if likely else self._was_ours(target, deployment):
-                yield target
 
     def registered(self) -> list[Document]:
         """Every scalable target of the region, whosever."""
@@ -120,22 +118,46 @@ class ScalableTargetManager(AutoscalingManager):
         target = self.target(name)
         return self._found(target, self.owner_of(name)) if target else None
 
+    def watch(self, name: str) -> Found | None:
+        """The target without its tags and its owner: one call instead of four."""
+        target = self.target(name)
+        return _bare(target) if target else None
+
     def owned(self, deployment: str) -> Sequence[Found]:
-        """Targets on the deployment's endpoint and components."""
-        found = (self._found(target, deployment) for target in self.targets_of(deployment))
-        return tuple(item for item in found if item is not None)
+        """Targets on the deployment's endpoint and components; on ones that are gone, those with our tag."""
+        return self.survey(deployment, (), _scaled_things(self.session, deployment))
 
-    def create(self, resource: Resource) -> None:
-        """Register it; registering twice changes the bounds."""
+    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:
+        """The same, and the targets of these names, from one list; `found` says whose the scaled things are."""
+        owners = {(_WORDS[item.kind], item.name): item.owned_by for item in found if item.kind in _WORDS}
+        mine = [
+            (target, holder)
+            for target in self.registered()
+            if (holder := self._holder(target, deployment, names, owners)) == deployment
+            or target["ResourceId"] in names
+        ]
+        items = (self._found(target, holder) for target, holder in mine)
+        return [item for item in items if item is not None]
+
+    def create(self, resource: Resource) -> Found | None:
+        """Register it; registering twice changes the bounds. The answer's model promises no ARN."""
         with aws_errors(f"register scalable target '{resource.name}'"):
-            self.autoscaling.register_scalable_target(**resource.properties, Tags=dict(resource.tags))
+            answer = self.autoscaling.register_scalable_target(**resource.properties, Tags=dict(resource.tags))
+        arn = answer.get("ScalableTargetARN")
+        attributes = {"Arn": arn}
+        return (
+            Found(SCALABLE_TARGET, resource.name, resource.properties, resource.tags, attributes=attributes)
+            if arn
+            else None
+        )
 
-    def update(self, resource: Resource, found: Found) -> None:
+    def update(self, resource: Resource, found: Found) -> Found:
         """Change the bounds and the tags; registering takes tags of a new target only."""
         with aws_errors(f"change scalable target '{resource.name}'"):
             self.autoscaling.register_scalable_target(**resource.properties)
             if dict(found.tags) != dict(resource.tags):
                 self.autoscaling.tag_resource(ResourceARN=found.attributes["Arn"], Tags=dict(resource.tags))
+        return replace(found, properties=resource.properties, tags=resource.tags)
 
     def delete(self, found: Found) -> None:
         """Deregister it, and with it every policy on it."""
@@ -146,20 +168,33 @@ class ScalableTargetManager(AutoscalingManager):
         except NotFoundError:
             return
 
+    def _holder(
+        self, target: Document, deployment: str, names: Sequence[str], owners: Mapping[tuple[str, str], str | None]
+    ) -> str | None:
+        """Whose a target is, as far as it may be this deployment's."""
+        thing = scaled(target["ResourceId"])
+        if thing in owners:
+            return owners[thing]
+        if thing[1] == deployment or target["ResourceId"] in names:
+            return self.owner_of(target["ResourceId"])
+        return deployment if self._was_ours(target, deployment) else None
+
     def _found(self, target: Document, deployment: str | None) -> Found | None:
         try:
             tags = self.tags(target["ScalableTargetARN"])
         except NotFoundError:
             return None  # gone between two calls
-        return Found(
-            SCALABLE_TARGET,
-            target["ResourceId"],
-            properties=target,
-            tags=tags,
-            attributes={"Arn": target["ScalableTargetARN"]},
-            created_at=target.get("CreationTime"),
-            owned_by=deployment,
-        )
+        return replace(_bare(target), tags=tags, owned_by=deployment)
+
+
+def _bare(target: Document) -> Found:
+    return Found(
+        SCALABLE_TARGET,
+        target["ResourceId"],
+        properties=target,
+        attributes={"Arn": target["ScalableTargetARN"]},
+        created_at=target.get("CreationTime"),
+    )
 
 
 @dataclass(frozen=True)
@@ -170,27 +205,40 @@ class ScalingPolicyManager(AutoscalingManager):
 
     def find(self, name: str) -> Found | None:
         """The policy of this name on this target."""
+        found = self.watch(name)
+        return replace(found, owned_by=self.owner_of(name.partition("|")[0])) if found else None
+
+    def watch(self, name: str) -> Found | None:
+        """The policy without its owner, which takes two more calls."""
         resource_id, _, policy = name.partition("|")
         found = [item for item in self._policies(resource_id) if item["PolicyName"] == policy]
-        return self._found(found[0], self.owner_of(resource_id)) if found else None
+        return self._found(found[0], None) if found else None
 
     def owned(self, deployment: str) -> Sequence[Found]:
         """Every policy on the deployment's targets; a policy has no tags and is as much ours as its target."""
-        targets = ScalableTargetManager(self.session, self.everywhere).owned(deployment)
-        return tuple(
-            replace(self._found(policy, deployment), tags=target.tags)
-            for target in targets
-            for policy in self._policies(target.name)
-        )
+        return self.survey(deployment, (), ScalableTargetManager(self.session, self.everywhere).owned(deployment))
 
-    def create(self, resource: Resource) -> None:
+    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:
+        """The same, and the policies of these names, from the targets in `found`; without a target there is none."""
+        items = [
+            replace(self._found(policy, target.owned_by), tags=target.tags)
+            for target in found
+            if target.kind == SCALABLE_TARGET
+            for policy in self._policies(target.name)
+        ]
+        return [item for item in items if item.owned_by == deployment or item.name in names]
+
+    def create(self, resource: Resource) -> Found:
         """Put it; putting twice replaces it. AWS makes the two alarms of a target-tracking policy itself."""
         with aws_errors(f"put scaling policy '{resource.name}'"):
-            self.autoscaling.put_scaling_policy(**resource.properties)
+            answer = self.autoscaling.put_scaling_policy(**resource.properties)
+        alarms = [alarm["AlarmName"] for alarm in answer.get("Alarms", ())]
+        attributes = {"Arn": answer["PolicyARN"], "Alarms": alarms}
+        return Found(SCALING_POLICY, resource.name, resource.properties, attributes=attributes)
 
-    def update(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - putting again is the update
+    def update(self, resource: Resource, found: Found) -> Found:  # noqa: ARG002 - putting again is the update
         """Replace the policy's configuration."""
-        self.create(resource)
+        return self.create(resource)
 
     def delete(self, found: Found) -> None:
         """Delete it, and with it the alarms that AWS made for it."""

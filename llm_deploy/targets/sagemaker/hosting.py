@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found, State
 from llm_deploy.deploy.plan import compare, not_ours
-from llm_deploy.errors import ConflictError, NotFoundError
+from llm_deploy.errors import NotFoundError
 from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
     MARKS,
     MODEL,
+    TAG_BY,
     TAG_CONTENT,
     Resource,
     owner,
@@ -99,27 +100,43 @@ class HostingManager:
             return None
         return self._found(name, described, tags)
 
+    def watch(self, name: str) -> Found | None:
+        """The object without its tags: one call instead of two."""
+        try:
+            return self._found(name, self._call(f"describe_{self.verb}", name, **{f"{self.noun}Name": name}), {})
+        except NotFoundError:
+            return None
+
     def owned(self, deployment: str) -> Sequence[Found]:
         """Objects whose name begins with the deployment's and whose ownership tag names it."""
-        found = (self.find(name) for name in self._candidates(deployment))
-        return tuple(item for item in found if item is not None and item.owned_by == deployment)
+        return [found for found in self.survey(deployment, (), ()) if found.owned_by == deployment]
+
+    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:  # noqa: ARG002
+        """What is ours, and what stands at the deployment's name or these: one list, then two calls for each object.
+
+        A name that the list would show and does not is free, or so new that the list lags; then creating it clashes,
+        which is noticed.
+        """
+        listed = list(self._candidates(deployment))
+        looked_for = dict.fromkeys([*listed, *(name for name in names if not name.startswith(deployment))])
+        items = [self.find(name) for name in looked_for]
+        return [item for item in items if item and (item.owned_by == deployment or item.name in (*names, deployment))]
 
     def named(self, deployment: str) -> list[str]:
         """Names of objects, whosever, that may belong to a deployment by their name."""
         return list(self._candidates(deployment))
 
-    def create(self, resource: Resource) -> None:
-        """Start making it; a name that is taken by ourselves is fine, by anybody else a ConflictError."""
-        request = self._creation(resource) | ({"Tags": tag_list(resource.tags)} if resource.tags else {})
-        try:
-            self._call(f"create_{self.verb}", resource.name, **request)
-        except ConflictError:
-            standing = self.find(resource.name)
-            if standing is None or standing.owned_by != owner(resource.tags):
-                raise
-        # A clash with our own object is a second run of ours that was a little quicker: the wait goes on with it.
+    def create(self, resource: Resource) -> Found | None:
+        """Start making it. Immutable objects are there with the answer."""
+        request, tags = self._creation(resource), {"Tags": tag_list(resource.tags)} if resource.tags else {}
+        answer = self._call(f"create_{self.verb}", resource.name, **request, **tags)
+        return self._found(resource.name, {**request, **answer}, resource.tags) if resource.immutable else None
 
-    def update(self, resource: Resource, found: Found) -> None:
+    def sign(self, found: Found, by: str) -> None:
+        """Write down who has just begun to change it."""
+        self._call("add_tags", found.name, ResourceArn=found.attributes["Arn"], Tags=tag_list({TAG_BY: by}))
+
+    def update(self, resource: Resource, found: Found) -> Found | None:
         """Immutable kinds never get here; the others say how."""
         raise NotImplementedError(f"{self.kind} has no update")
 
@@ -224,6 +241,9 @@ class EndpointManager(HostingManager):
         """Say what it serves now."""
         self._set_tags(resource, found, marks=False)
 
+    def _candidates(self, deployment: str) -> Iterator[str]:
+        yield deployment  # an endpoint has its deployment's name
+
     def _creation(self, resource: Resource) -> dict[str, Any]:
         return {key: value for key, value in resource.properties.items() if key not in UPDATE_ONLY}
 
@@ -243,16 +263,16 @@ class InferenceComponentManager(HostingManager):
     verb: ClassVar[str] = "inference_component"
     noun: ClassVar[str] = "InferenceComponent"
 
-    def owned(self, deployment: str) -> Sequence[Found]:
+    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:
         """As for every kind, and a stranger's component on our endpoint stops everything: deleting would orphan it."""
-        mine = super().owned(deployment)
-        names = {found.name for found in mine}
-        strangers = [name for name in self._listed(EndpointNameEquals=deployment) if name not in names]
-        for name in strangers:
-            found = self.find(name)
-            if found is not None and found.owned_by != deployment and self._endpoint_is_ours(deployment):
-                raise not_ours(found, deployment, way_out=ADOPT.format(name=name))
-        return mine
+        on_endpoint = dict.fromkeys(self._listed(EndpointNameEquals=deployment))
+        named = (name for name in names if not name.startswith(deployment))
+        looked_for = dict.fromkeys([*on_endpoint, *self._candidates(deployment), *named])
+        items = [item for item in map(self.find, looked_for) if item is not None]
+        for item in items:
+            if item.name in on_endpoint and item.owned_by != deployment and self._is_ours(deployment, found):
+                raise not_ours(item, deployment, way_out=ADOPT.format(name=item.name))
+        return [item for item in items if item.owned_by == deployment or item.name in (*names, deployment)]
 
     def update(self, resource: Resource, found: Found) -> None:
         """Move the component to another model, size or number of copies; AWS does it copy by copy."""
@@ -287,10 +307,7 @@ class InferenceComponentManager(HostingManager):
         status = described["InferenceComponentStatus"]
         return _COMPONENT_STATES.get(status, State.BUSY), status
 
-    def _candidates(self, deployment: str) -> Iterator[str]:
-        on_endpoint = self._listed(EndpointNameEquals=deployment)
-        yield from dict.fromkeys([*super()._candidates(deployment), *on_endpoint])
-
-    def _endpoint_is_ours(self, deployment: str) -> bool:
-        endpoint = EndpointManager(self.session).find(deployment)
+    def _is_ours(self, deployment: str, found: Sequence[Found]) -> bool:
+        known = [item for item in found if item.key == (ENDPOINT, deployment)]
+        endpoint = known[0] if known else EndpointManager(self.session).find(deployment)
         return endpoint is not None and endpoint.owned_by == deployment

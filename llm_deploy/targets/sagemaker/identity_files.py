@@ -13,6 +13,8 @@ from llm_deploy.errors import FileWriteError
 from llm_deploy.targets.sagemaker import iam
 
 USER_FILE = "sagemaker_user_credentials.json"
+NOTE_FILE = ".sagemaker_user_credentials.note"
+"""Stands from before a key is asked for until it is kept."""
 ROLE_FILE = "sagemaker_execution_role.json"
 ENV_FILE = ".env"
 ENV_KEY = "AWS_ACCESS_KEY"
@@ -54,12 +56,23 @@ class IdentityFiles:
             removed.append(USER_FILE)
         for name in removed:
             (self.folder / name).unlink()
+        if self.key_was_expected():
+            (self.folder / NOTE_FILE).unlink()
         return [self.folder / name for name in removed]
+
+    def expect_key(self) -> None:
+        """Write down that a key of the user is about to be made here. Raises FileWriteError."""
+        self._write(NOTE_FILE, {"UserName": iam.deployer_name(self.wish.deployment)})
+
+    def key_was_expected(self) -> bool:
+        """Whether a run was cut off between asking for a key and keeping it: a key that is then there is nobody's."""
+        return _document(self.folder / NOTE_FILE).get("UserName") == iam.deployer_name(self.wish.deployment)
 
     def keep_key(self, key_id: str, secret: str) -> None:
         """Write the key's file. Raises FileWriteError."""
         name = iam.deployer_name(self.wish.deployment)
         self._write(USER_FILE, {"UserName": name, "AccessKeyId": key_id, "SecretAccessKey": secret})
+        (self.folder / NOTE_FILE).unlink(missing_ok=True)
 
     def kept_key(self) -> dict[str, Any]:
         """The user's key as it was kept; empty where it was not, or is another user's."""

@@ -18,7 +18,7 @@ from llm_deploy.targets.sagemaker.hosting import (
 from llm_deploy.targets.sagemaker.identities import RoleManager, ServiceLinkedRoleManager
 from llm_deploy.targets.sagemaker.managed_policies import ManagedPolicyManager
 from llm_deploy.targets.sagemaker.traces import LogGroupManager, TrackingAlarmManager
-from llm_deploy.targets.sagemaker.users import AccessKeyManager, SecretSink, UserManager
+from llm_deploy.targets.sagemaker.users import AccessKeyManager, Announcement, SecretSink, UserManager
 
 
 def hosting_managers(session: Session) -> Managers:
@@ -53,15 +53,17 @@ def removal_managers(session: Session, deployment: str, log_groups: Iterable[str
     return {logs.kind: logs, **hosting_managers(session), **wide, **_by_kind(TrackingAlarmManager(session, deployment))}
 
 
-def identity_managers(session: Session, place: Place, sink: SecretSink) -> Managers:
-    """The kinds of `create-roles`. `sink` takes a new access key's id and secret."""
+def identity_managers(
+    session: Session, place: Place, sink: SecretSink, announce: Announcement = lambda: None
+) -> Managers:
+    """The kinds of `create-roles`. `sink` takes a new access key's id and secret, `announce` is called before."""
     account_arn = f"arn:{place.partition}:iam::{place.account}"
     return _by_kind(
         ServiceLinkedRoleManager(session),
         ManagedPolicyManager(session, account_arn),
         RoleManager(session),
         UserManager(session),
-        AccessKeyManager(session, sink),
+        AccessKeyManager(session, sink, announce),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import NotFoundError
-from llm_deploy.resource import LOG_GROUP, TRACKING_ALARM, Resource
+from llm_deploy.resource import INFERENCE_COMPONENT, LOG_GROUP, TRACKING_ALARM, Resource
 from llm_deploy.targets.sagemaker.autoscaling import ScalingPolicyManager
 from llm_deploy.targets.sagemaker.hosting import InferenceComponentManager
 
@@ -90,17 +90,21 @@ class TrackingAlarmManager(TraceManager):
 
     def owned(self, deployment: str) -> Sequence[Found]:
         """Alarms on a deployment's endpoint and components that no policy uses any more."""
-        components = {found.name for found in InferenceComponentManager(self.session).owned(deployment)} | {deployment}
+        return self.survey(deployment, (), InferenceComponentManager(self.session).owned(deployment))
+
+    def survey(self, deployment: str, names: Sequence[str], found: Sequence[Found]) -> Sequence[Found]:  # noqa: ARG002
+        """The same, with the components in hand."""
+        components = {item.name for item in found if item.kind == INFERENCE_COMPONENT} | {deployment}
         resources = [f"endpoint/{deployment}/variant/", *(f"inference-component/{name}-" for name in components)]
-        found = [alarm for resource in resources for alarm in self._alarms(ALARMS + resource)]
-        used = self._used({resource for alarm in found if (resource := alarm_resource(alarm.name))})
-        names = {f"inference-component/{name}" for name in components}
+        alarms = [alarm for resource in resources for alarm in self._alarms(ALARMS + resource)]
+        used = self._used({resource for alarm in alarms if (resource := alarm_resource(alarm.name))})
+        scaled = {f"inference-component/{name}" for name in components}
         return tuple(
             alarm
-            for alarm in found
+            for alarm in alarms
             if alarm.name not in used
             and (resource := alarm_resource(alarm.name)) is not None
-            and (resource in names or resource.startswith("endpoint/"))
+            and (resource in scaled or resource.startswith("endpoint/"))
         )
 
     def delete(self, found: Found) -> None:

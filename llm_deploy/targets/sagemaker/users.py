@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from llm_deploy.aws import aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import ConflictError, FileWriteError, NotFoundError
 from llm_deploy.resource import ACCESS_KEY, USER, Resource, tag_list, tag_map
@@ -15,6 +16,8 @@ from llm_deploy.targets.sagemaker.identities import IdentityManager, boundary_of
 
 SecretSink = Callable[[str, str], None]
 """Takes an access key's id and secret, once, when the key is made. AWS never shows the secret again."""
+Announcement = Callable[[], None]
+"""Writes down that a key is about to be made: if its answer is lost, the next run knows that nobody has its secret."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,16 @@ def _no_sink(key_id: str, secret: str) -> None:  # noqa: ARG001 - the refusal ne
     raise ConflictError("an access key would be made and its secret lost", hint="Run `llmdeploy create-roles`.")
 
 
+def _unannounced() -> None:
+    """Nobody keeps keys here."""
+
+
 @dataclass(frozen=True)
 class AccessKeyManager(IdentityManager):
     """The user's one access key, named like its user."""
 
     sink: SecretSink = field(default=_no_sink, repr=False)
+    announce: Announcement = field(default=_unannounced, repr=False)
     kind: ClassVar[str] = ACCESS_KEY
 
     def find(self, name: str) -> Found | None:
@@ -104,8 +112,13 @@ class AccessKeyManager(IdentityManager):
         return (found,) if found and found.owned_by == deployment else ()
 
     def create(self, resource: Resource) -> None:
-        """Make the key and hand its secret over; it is kept nowhere else."""
-        key = self._call("create_access_key", resource.name, UserName=resource.name)["AccessKey"]
+        """Make the key and hand its secret over; it is kept nowhere else.
+
+        The call is sent once: sent again after a lost answer, it would make a second key.
+        """
+        self.announce()
+        with aws_errors(f"create access key '{resource.name}'"):
+            key = self.session.once().client("iam").create_access_key(UserName=resource.name)["AccessKey"]
         try:
             self.sink(key["AccessKeyId"], key["SecretAccessKey"])
         except FileWriteError as error:

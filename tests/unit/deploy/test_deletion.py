@@ -81,8 +81,9 @@ class OddCloud(FakeCloud):
         """An object, one look later than before, unless it is stuck."""
         if key in self.stuck:
             return self.objects.get(key)
+        stood = key in self.objects
         found = super().look(key)
-        if found is None and self.failing_deletions.get(key, 0) > 0:
+        if stood and found is None and self.failing_deletions.get(key, 0) > 0:
             self.failing_deletions[key] -= 1
             self.objects[key] = odd(key, "Failed", State.FAILED)
             return self.objects[key]

@@ -291,7 +291,7 @@ def test_a_components_document_survives_its_mark(
     """Every value within AWS's bounds comes back as it was, and both marks fit AWS's 256 characters."""
     name = "n" * 54 + "-15fa9409"
     base = wanted("component", "a")
-    *rest, component = base
+    model, *rest, component = base
     specification: dict[str, Any] = {
         "ModelName": name,
         "ComputeResourceRequirements": {
@@ -308,11 +308,8 @@ def test_a_components_document_survives_its_mark(
         }
     properties = {**component.properties, "Specification": specification, "RuntimeConfig": {"CopyCount": copies}}
     cloud = FakeCloud()
-    deploy(cloud, (*rest, replace(component, properties=properties)))
-    model = cloud.objects[MODEL, rest[0].name]
-    cloud.objects[MODEL, name] = replace(model, name=name)
+    deploy(cloud, (replace(model, name=name), *rest, replace(component, properties=properties)))
     deploy(cloud, wanted("component", "bb"))
-    cloud.objects[MODEL, name] = replace(model, name=name)
     tags = cloud.objects[ENDPOINT, "twin"].tags
     assert max(len(tags[TAG_PREVIOUS]), len(tags[TAG_PREVIOUS_COMPONENT])) <= 256
     generation = to_return_to(seen(cloud))

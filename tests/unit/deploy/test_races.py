@@ -1,0 +1,220 @@
+"""Two runs at once on one deployment, in any order of their steps: one has it, the other is told, nothing is torn.
+
+Between two steps of a run anything may happen; within one, a look and the call that rests on it follow each other. That
+is where the real thing has a gap of one round trip, which AWS gives no means to close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, note, settings, strategies as st
+
+from llm_deploy.deploy.plan import Action
+from llm_deploy.deploy.service import DeploymentService
+from llm_deploy.deploy.steps import Step
+from llm_deploy.errors import ConflictError, DeployError, LeftoverError, LlmDeployError
+from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT, TAG_BY
+from tests.fakes.cloud import FakeClock, FakeCloud
+from tests.unit.deploy.flows import NAME, Resources, delete, deploy, service, with_component, with_model
+
+Run = Iterator[object]
+SCHEDULES = st.lists(st.integers(0, 2), max_size=80)
+IMAGES = st.sampled_from(["a", "b", "c"])
+MACHINES = st.sampled_from(["ml.g5.2xlarge", "ml.g6.xlarge"])
+
+
+@st.composite
+def specs(draw: st.DrawFn, made: Callable[..., Resources]) -> Resources:
+    """A deployment of one kind."""
+    return made(draw(IMAGES), draw(MACHINES), scaled=draw(st.booleans()))
+
+
+def deploying(cloud: FakeCloud, goal: Resources, by: str = "") -> Run:
+    """A deploy that others may come in between: after its plan, and after each of its steps."""
+    engine = DeploymentService(cloud, FakeClock(), by)
+    plan = engine.plan(NAME, goal)
+    yield plan
+    yield from engine.apply(plan)
+
+
+def deleting(cloud: FakeCloud) -> Run:
+    """A deletion, likewise."""
+    engine = service(cloud)
+    plan = engine.plan_deletion(NAME)
+    yield plan
+    yield from engine.delete(plan)
+
+
+@dataclass
+class Race:
+    """Runs that go on step by step as a schedule says, and in turns after its end."""
+
+    runs: list[Run]
+    errors: dict[int, LlmDeployError] = field(default_factory=dict)
+
+    def finish(self, schedule: list[int]) -> Race:
+        """Run them all to their ends."""
+        alive = list(range(len(self.runs)))
+        turns = iter(schedule)
+        position = 0
+        while alive:
+            position += 1
+            number = alive[next(turns, position) % len(alive)]
+            if not self._step(number):
+                alive.remove(number)
+        return self
+
+    def _step(self, number: int) -> bool:
+        try:
+            note(f"{number}: {_shown(next(self.runs[number]))}")
+        except StopIteration:
+            note(f"{number}: ended")
+            return False
+        except LlmDeployError as error:
+            note(f"{number}: {error}")
+            self.errors[number] = error
+            return False
+        return True
+
+
+def _shown(step: object) -> str:
+    if isinstance(step, Step):
+        return f"{step.stage.value} {step.action.value} {step.kind} {step.name} {step.status}"
+    return "planned"
+
+
+def serves(cloud: FakeCloud, goal: Resources) -> bool:
+    """Whether what stands is this deployment, whole; what it does not want may be left for its next run to remove."""
+    changes = service(cloud).plan(NAME, goal).changes
+    return all(change.action in {Action.KEEP, Action.DELETE} for change in changes)
+
+
+def check_deploys(cloud: FakeCloud, race: Race, goals: list[Resources]) -> None:
+    won = [goal for number, goal in enumerate(goals) if number not in race.errors]
+    assert {type(error) for error in race.errors.values()} <= {ConflictError}
+    assert won, "somebody has to win"
+    assert any(serves(cloud, goal) for goal in won), "what stands is not what a winner made"
+    assert cloud.torn == []
+
+
+@pytest.mark.row("T3")
+@pytest.mark.parametrize("made", [with_model, with_component])
+@settings(max_examples=400, deadline=None)
+@given(data=st.data(), schedule=SCHEDULES)
+def test_deploys_at_once_leave_a_winners_deployment(
+    made: Callable[..., Resources], data: st.DataObject, schedule: list[int]
+) -> None:
+    """Two or three of them, first deploys or updates, same spec or not: losers get a ConflictError and tear nothing."""
+    cloud = FakeCloud()
+    if data.draw(st.booleans(), "an update"):
+        deploy(cloud, data.draw(specs(made), "before"))
+    goals = data.draw(st.lists(specs(made), min_size=2, max_size=3), "goals")
+    race = Race([deploying(cloud, goal, f"user/{at}") for at, goal in enumerate(goals)]).finish(schedule)
+    check_deploys(cloud, race, goals)
+    delete(cloud)
+    assert cloud.objects == {}
+
+
+@pytest.mark.parametrize("made", [with_model, with_component])
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), schedule=SCHEDULES)
+def test_the_same_spec_at_once_is_no_conflict(
+    made: Callable[..., Resources], data: st.DataObject, schedule: list[int]
+) -> None:
+    """Both runs end well, with one deployment."""
+    calm, cloud = FakeCloud(), FakeCloud()
+    goal = data.draw(specs(made))
+    if data.draw(st.booleans(), "an update"):
+        before = data.draw(specs(made), "before")
+        deploy(calm, before)
+        deploy(cloud, before)
+    race = Race([deploying(cloud, goal), deploying(cloud, goal)]).finish(schedule)
+    assert race.errors == {}
+    deploy(calm, goal)
+    assert cloud.settled() == calm.settled()
+
+
+@pytest.mark.row("T12")
+@pytest.mark.parametrize("made", [with_model, with_component])
+@settings(max_examples=400, deadline=None)
+@given(data=st.data(), schedule=SCHEDULES)
+def test_a_deploy_and_a_deletion_at_once_tear_nothing(
+    made: Callable[..., Resources], data: st.DataObject, schedule: list[int]
+) -> None:
+    """Whoever cannot do what he was asked for says so; what stands then is whole or goes with the next deletion."""
+    cloud = FakeCloud()
+    if data.draw(st.booleans(), "something is there"):
+        deploy(cloud, data.draw(specs(made), "before"))
+    goal = data.draw(specs(made), "goal")
+    race = Race([deploying(cloud, goal), deleting(cloud)]).finish(schedule)
+    assert {type(error) for error in race.errors.values()} <= {ConflictError, DeployError, LeftoverError}
+    if not race.errors:
+        assert cloud.objects == {} or serves(cloud, goal)
+    assert cloud.torn == []
+    delete(cloud)
+    assert cloud.objects == {}
+
+
+def until(run: Run, kind: str, status: str) -> None:
+    """Go on with a run up to the first step that shows a kind in a status."""
+    for step in run:
+        if isinstance(step, Step) and (step.kind, step.status) == (kind, status):
+            return
+    raise AssertionError("it ended before that")
+
+
+def test_who_was_quicker_is_told() -> None:
+    """The loser's error names the winner as the tag does, what he is about, and what to do."""
+    cloud = FakeCloud()
+    deploy(cloud, with_model("a"))
+    winner = deploying(cloud, with_model("b"), by="assumed-role/deployer/alice 2026-11-25T16:00:00Z")
+    loser = deploying(cloud, with_model("c"), by="user/bob 2026-11-25T16:00:05Z")
+    next(loser)
+    until(winner, ENDPOINT, "InService")
+    with pytest.raises(ConflictError, match="by assumed-role/deployer/alice 2026-11-25T16:00:00Z") as caught:
+        list(loser)
+    assert f"llmdeploy status {NAME}" in (caught.value.hint or "")
+    assert cloud.objects[ENDPOINT, NAME].tags[TAG_BY].startswith("assumed-role/deployer/alice")
+
+
+def test_a_plan_that_somebody_overtook_is_not_carried_out() -> None:
+    """A question that was answered an hour later: what the plan showed is no more, so it is planned again."""
+    cloud = FakeCloud()
+    deploy(cloud, with_component("a"))
+    late = deploying(cloud, with_component("b"))
+    next(late)
+    deploy(cloud, with_component("c"))
+    with pytest.raises(ConflictError, match="another run changes InferenceComponent 'twin'"):
+        list(late)
+    assert serves(cloud, with_component("c"))
+
+
+def test_what_is_superseded_stays_while_another_run_serves_from_it() -> None:
+    """The third run went back to the first one's generation while the second was about to remove it."""
+    cloud = FakeCloud()
+    for image in ("a", "b", "c"):
+        deploy(cloud, with_model(image))
+    slow = deploying(cloud, with_model("d"))
+    until(slow, ENDPOINT, "InService")
+    first = cloud.objects[ENDPOINT, NAME].properties["EndpointConfigName"]
+    deploy(cloud, with_model("b"))
+    with pytest.raises(ConflictError, match="removed nothing of it"):
+        list(slow)
+    assert serves(cloud, with_model("b"))
+    assert (ENDPOINT_CONFIG, first) in cloud.objects
+
+
+def test_a_plan_is_compared_without_what_scaling_does() -> None:
+    """Copies that came and went since the plan are no other run's change."""
+    cloud = FakeCloud()
+    deploy(cloud, with_component("a"))
+    late = deploying(cloud, with_component("b"))
+    next(late)
+    key = (INFERENCE_COMPONENT, NAME)
+    standing = cloud.objects[key]
+    cloud.objects[key] = replace(standing, properties={**standing.properties, "RuntimeConfig": {"CopyCount": 7}})
+    list(late)
+    assert serves(cloud, with_component("b"))
