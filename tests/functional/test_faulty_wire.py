@@ -60,7 +60,7 @@ def until_it_ends_well(act: Callable[[], object]) -> list[LlmDeployError]:
 
 @pytest.mark.row("T3")
 @pytest.mark.row("T12")
-@pytest.mark.parametrize("last", ["lose", "cut"])
+@pytest.mark.parametrize("last", ["lose", pytest.param("cut", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("endpoint_type", TYPES)
 def test_every_call_that_changes_something_breaks_in_every_way(
     connection: Connection, wire: FaultyWire, pointed_at_it: dict[str, str], endpoint_type: str, last: Fault
