@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--endpoint-type", metavar="TYPE", help="model or inference-component")
     parser.add_argument("--region", help="in place of AWS_REGION")
     parser.add_argument("--account", metavar="NUMBER", help="for this account; else for any")
-    parser.add_argument("--with-roles", action="store_true", help="make the execution role and the deployer's policy")
+    parser.add_argument("--with-roles", action="store_true", help="make the roles and policies of create-roles")
     blueprint = draft(**vars(parser.parse_args()))
     for note in blueprint.notes:
         print(f"note: {note}", file=sys.stderr)

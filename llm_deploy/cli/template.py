@@ -29,7 +29,7 @@ def template(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", dir_okay=False)
     ] = None,
     with_roles: Annotated[
-        bool, typer.Option("--with-roles", help="Make the execution role and the deployer's policy as well.")
+        bool, typer.Option("--with-roles", help="Make the roles and policies of create-roles as well.")
     ] = False,
     prefix: Annotated[
         str | None, typer.Option("--prefix", help="With roles: what names begin with that they are for; else CONFIG's.")

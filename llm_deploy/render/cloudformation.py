@@ -30,6 +30,7 @@ from llm_deploy.resource import (
     PARTITION_OF_STACK,
     ROLE,
     SCALING_POLICY,
+    SERVICE_LINKED_ROLE,
     Parameter,
     Ref,
     Resource,
@@ -39,8 +40,9 @@ from llm_deploy.resource import (
 Document = dict[str, Any]
 _Found = TypeVar("_Found")
 
-NEVER_RENDERED = frozenset({ACCESS_KEY})
-"""The secret of an access key would stand in the stack's outputs, for everyone who may describe it."""
+NEVER_RENDERED = frozenset({ACCESS_KEY, SERVICE_LINKED_ROLE})
+"""The secret of an access key would stand in the stack's outputs, for everyone who may describe it. A service-linked
+role is the account's: a stack fails where it exists already, and would remove it from under others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def template(
     """The template of a list of resources, as plain data that JSON and YAML can hold.
 
     Args:
-        resources: Any kinds; access keys are left out (`left_out` names them).
+        resources: Any kinds; those of `NEVER_RENDERED` are left out (`left_out` names them).
         description: For people who look at the stack; CloudFormation takes 1024 bytes.
         region: The only one that the documents are for; a stack anywhere else is then refused before anything is made.
         outputs: The `Outputs` section; by default what `outputs_of` finds.

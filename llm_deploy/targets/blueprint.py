@@ -81,7 +81,7 @@ def draft(
         account: Its number; `None`: the template is for any account.
         endpoint_type: In place of the spec's: `model` or `inference-component`.
         overrides: Fields of the spec by dotted path.
-        with_roles: Make the execution role and the deployer's policy too.
+        with_roles: Make the roles and policies of `create-roles` too.
         prefix: What names begin with that those roles are for; the deployment's name by default.
 
     Raises:
@@ -98,12 +98,12 @@ def of_spec(
     spec: DeploymentSpec, place: Place, settings: Settings, *, with_roles: bool = False, prefix: str | None = None
 ) -> Blueprint:
     """A blueprint of a spec for a place, which may be symbolic. Raises SpecError."""
-    roles = iam.resources(roles_wish(spec, place, prefix)) if with_roles else ()
     named = named_role(spec, settings)
+    roles: tuple[Resource, ...] = ()
+    value: str | Ref | Parameter
     if with_roles:
-        role_name = next(role.name for role in roles if role.id == EXECUTION_ROLE)
-        arn: str = f"arn:{place.partition}:iam::{place.account}:role/{role_name}"
-        value: str | Ref | Parameter = Ref(EXECUTION_ROLE, "Arn")
+        wish = roles_wish(spec, place, prefix)
+        roles, arn, value = iam.resources(wish), wish.execution_role_arn, Ref(EXECUTION_ROLE, "Arn")
     elif named is None:
         arn, value = _ROLE_OF_PARAMETER, ROLE_PARAMETER
     else:
@@ -130,6 +130,7 @@ def roles_wish(spec: DeploymentSpec, place: Place, prefix: str | None = None) ->
         kms_key=wishes.key_for(spec),
         subnet_ids=spec.network.subnets,
         security_group_ids=spec.network.security_group_ids,
+        repositories=wishes.repositories_of(spec.image, place),
         user=False,
     )
 
@@ -164,9 +165,14 @@ def _under_role(resource: Resource, arn: str, value: str | Ref | Parameter) -> R
 def _notes(spec: DeploymentSpec, place: Place, named: str | None, *, with_roles: bool) -> Iterator[str]:
     if with_roles:
         yield (
-            "no IAM user is in a template: its access key would be readable in the stack. `llmdeploy create-roles` "
-            "makes one."
+            "no IAM user is in a template: its access key would be readable in the stack. `llmdeploy create-roles "
+            "--user` makes one."
         )
+        if spec.autoscaling:
+            yield (
+                f"{iam.AUTOSCALING_ROLE} is not in a template, which would fail where it exists: "
+                "`llmdeploy create-roles` makes it once an account."
+            )
         if spec.execution_role_arn:
             yield "execution_role_arn of the spec is not used: the template makes its own role."
     elif named is None:

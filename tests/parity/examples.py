@@ -108,7 +108,7 @@ def blueprint(
 
 
 def with_a_user(found: Blueprint) -> Blueprint:
-    """The blueprint with the user and the key of `create-roles` beside the roles."""
+    """The blueprint with all that `create-roles` may make of its own: the user and the key too."""
     wish = replace(roles_wish(found.resolved.spec, found.resolved.place), user=True)
     identities = iam.resources(wish)
     hosting = [each for each in found.resources if each.kind.partition("::IAM::")[1] == ""]

@@ -21,6 +21,7 @@ from llm_deploy.resource import (
     ROLE,
     SCALABLE_TARGET,
     SCALING_POLICY,
+    SERVICE_LINKED_ROLE,
     USER,
     Parameter,
     Ref,
@@ -76,9 +77,10 @@ def test_a_reference_is_an_attribute_and_implies_the_order() -> None:
     assert found["User"]["DependsOn"] == ["Policy"]
 
 
-def test_an_access_key_is_never_rendered() -> None:
-    """Its secret would be readable in the stack; it is named as left out, and nothing depends on it."""
-    key = Resource("Key", ACCESS_KEY, "k", {"UserName": "k"})
+@pytest.mark.parametrize("kind", [ACCESS_KEY, SERVICE_LINKED_ROLE])
+def test_what_no_stack_may_own_is_never_rendered(kind: str) -> None:
+    """A key's secret would be readable, a service-linked role is the account's; nothing depends on what is left out."""
+    key = Resource("Key", kind, "k", {})
     found = cloudformation.template([key, replace(model(), depends_on=("Key",))])
     assert list(found["Resources"]) == ["Model"]
     assert "DependsOn" not in found["Resources"]["Model"]

@@ -90,6 +90,18 @@ def test_roles_are_made_on_request_and_a_key_never_is() -> None:
     assert "ExecutionRoleArn" in template["Outputs"]
 
 
+def test_the_roles_are_those_of_create_roles_for_this_spec() -> None:
+    """Own image, weights and prefix: the role may pull and read what the spec names, as the command would have it."""
+    image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mine:1"
+    overrides = {"image": image, "model": "s3://bucket/models/m/"}
+    found = draft(TWIN, settings=Settings(_env_file=None), overrides=overrides, with_roles=True, prefix="tw")
+    role = next(each for each in found.resources if each.id == "ExecutionRole")
+    assert role.name == "llmdeploy-tw-execution"
+    said = json.dumps(role.properties["Policies"])
+    assert ":123456789012:repository/mine" in said
+    assert ":s3:::bucket/models/m/*" in said
+
+
 def test_a_role_of_the_spec_is_said_to_be_unused_where_roles_are_made() -> None:
     """Nothing that a spec says is dropped silently."""
     found = draft(TWIN, settings=Settings(_env_file=None), with_roles=True, overrides={"execution_role_arn": ROLE})
