@@ -48,6 +48,17 @@ TAG_TTL = "llmdeploy:ttl"
 """How long an endpoint is to live after it was last deployed: `8h`, `2d12h`, or `none`."""
 TAG_SAMPLING = "llmdeploy:sampling"
 """Default sampling parameters for the deployment's clients: `temperature=0.01 top_p=0.9 max_new_tokens=150`."""
+TAG_PREVIOUS = "llmdeploy:previous"
+TAG_PREVIOUS_COMPONENT = "llmdeploy:previous-component"
+"""On an endpoint: the generation that its last update leaves; `deploy.generations` writes and reads it."""
+TAG_EARLIER = "llmdeploy:earlier"
+TAG_EARLIER_COMPONENT = "llmdeploy:earlier-component"
+"""On an endpoint: what was the previous generation before its last update began. It counts when that never happened."""
+TAG_REACHED = "llmdeploy:reached"
+"""On an endpoint: what its last update was to lead to, written when it has. It tells an update that is over from one
+that was cut off."""
+MARKS = frozenset({TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT, TAG_EARLIER, TAG_EARLIER_COMPONENT})
+"""Tags that are written before an object changes; all others say what it is, and are written after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +96,12 @@ class Resource:
         tags: Tags that the object is to carry.
         depends_on: Logical ids that must be ready first.
         purpose: One line for the plan: what this object is for.
-        write_only: Dotted paths that are sent but never compared: AWS does not return them, or autoscaling owns them.
+        write_only: Dotted paths that are sent but, like all below them, never compared: AWS does not return them, or
+            autoscaling owns them.
         create_only: Dotted paths (tags are `Tags.<key>`) that cannot change in place; a difference there is refused.
         replace_on: Tags whose change means that the object is removed before, and made again after, what it hangs on
             changes: AWS refuses to change the machine of a variant that may scale.
+        rollout: How the cloud carries out a change of it, for the plan.
     """
 
     id: str
@@ -101,6 +114,7 @@ class Resource:
     write_only: frozenset[str] = frozenset()
     create_only: frozenset[str] = frozenset()
     replace_on: frozenset[str] = frozenset()
+    rollout: str = ""
 
     @property
     def immutable(self) -> bool:

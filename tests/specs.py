@@ -44,17 +44,48 @@ scaling = st.none() | st.builds(
     cooldown=st.integers(0, 3600),
 )
 
+updates_of_components = st.fixed_dictionaries(
+    {},
+    optional={
+        "size_percent": st.integers(5, 50),
+        "wait_s": st.integers(0, 900),
+        "max_execution_s": st.integers(20_000, 28_800),
+        "rollback_percent": st.integers(1, 100),
+        "alarms": st.fixed_dictionaries(
+            {},
+            optional={
+                "existing": st.lists(st.sampled_from(["a", "b c", "d/e"]), unique=True, max_size=3),
+                "errors_above": st.integers(0, 100),
+                "latency_p99_above_ms": st.floats(0.5, 60_000),
+                "periods": st.integers(1, 5),
+            },
+        ),
+    },
+)
+updates_of_fleets: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    updates_of_components.map(lambda update: {**update, "strategy": "rolling"}),
+    st.fixed_dictionaries(
+        {"strategy": st.sampled_from(["canary", "linear"])},
+        optional={"size_percent": st.integers(10, 50), "termination_wait_s": st.integers(0, 3600)},
+    ),
+    st.just({"strategy": "all-at-once", "wait_s": 60}),
+    st.just({}),
+)
+
 
 @st.composite
 def specs(draw: st.DrawFn) -> DeploymentSpec:
     """Specs that the documents, the rules and the catalogue accept."""
     from hypothesis import assume  # noqa: PLC0415 - only this strategy needs it
 
+    endpoint_type = draw(st.sampled_from(list(EndpointType)))
+    components = endpoint_type is EndpointType.INFERENCE_COMPONENT_BASED
     document = {
         "name": draw(names),
         "engine": draw(st.sampled_from(["tgi", "vllm", "sglang", "lmi", "llamacpp"])),
         "model": draw(st.sampled_from(["org/model", "org/model@main", "s3://bucket/models/m/"])),
-        "endpoint_type": draw(st.sampled_from(list(EndpointType))),
+        "endpoint_type": endpoint_type,
+        "update": draw(updates_of_components if components else updates_of_fleets),
         "instance": {"type": draw(gpu_instances), "initial_count": draw(st.integers(1, 3))},
         "resources": {"num_cpus": draw(st.sampled_from([0.5, 1, 2, 3.5])), "memory_mib": draw(st.integers(128, 8192))},
         "autoscaling": draw(scaling),

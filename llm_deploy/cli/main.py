@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, Entry] = {
     "deploy-endpoint": Entry(
         "deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env.", True
     ),
+    "rollback": Entry("generations", "rollback", "Return to what served before the last change.", True),
+    "history": Entry("generations", "history", "List what serves and what served before, and what differs."),
     "delete-endpoint": Entry("delete", "delete_endpoint", "Remove everything of a deployment, and prove it.", True),
     "reap": Entry("reap", "reap", "Delete deployments that have outlived their ttl, or an age.", True),
     "gc": Entry("garbage", "collect_garbage", "Find and remove what no deployment claims.", True),

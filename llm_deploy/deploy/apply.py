@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
-from llm_deploy.deploy.inventory import Found, KindManager, Managers, State
-from llm_deploy.deploy.plan import Action, Change, Plan, compare, decide, not_ours, short_kind
+from llm_deploy.deploy.inventory import Finishing, Found, KindManager, Managers, State
+from llm_deploy.deploy.plan import Action, Change, Difference, Plan, compare, decide, not_ours, short_kind
 from llm_deploy.errors import BusyError, DeployError, NotYetError, WaitTimeoutError
 from llm_deploy.resource import Ref, Resource
 
@@ -70,7 +70,7 @@ class Step:
     Attributes:
         status: The service's own word.
         elapsed_s: Seconds since the object's start.
-        detail: What a target adds for people while they wait: the container's last line.
+        detail: For people while they wait: how far a rollout is, or what a target adds (the container's last line).
     """
 
     stage: Stage
@@ -94,6 +94,7 @@ class Applier:
     deadline_s: float
     wait: bool = True
     attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    moved: list[tuple[Finishing, Resource, Found]] = field(default_factory=list)
 
     def run(self, plan: Plan) -> Iterator[Step]:
         """Carry out every change of the plan. The steps are made as the work is done: not reading on stops it."""
@@ -101,12 +102,15 @@ class Applier:
             if change.action is Action.REPLACE:
                 yield from self._remove(change)
         for change in plan.changes:
-            if change.action is Action.DELETE:
-                yield from self._remove(change)
-            elif change.resource is not None:
+            if change.action is not Action.DELETE and change.resource is not None:
                 ready = yield from self._make(change, change.resource)
                 if not ready:
                     return
+            elif change.action is Action.DELETE:
+                # What is superseded goes after everything has moved; what scales goes before anything has.
+                self._finish()
+                yield from self._remove(change)
+        self._finish()
 
     def _make(self, change: Change, wanted: Resource) -> Generator[Step, None, bool]:
         started_s = self.clock.now_s()
@@ -121,8 +125,10 @@ class Applier:
         found = yield from self._until_ready(manager, change, started_s)
         if found is None:
             return False
-        self._check(resource, found)
+        self._check(change, resource, found)
         self.attributes[resource.id] = found.attributes
+        if change.action is Action.UPDATE and isinstance(manager, Finishing):
+            self.moved.append((manager, resource, found))
         yield Step(Stage.DONE, change.action, change.kind, change.name, found.status, self.clock.now_s() - started_s)
         return True
 
@@ -167,7 +173,7 @@ class Applier:
             found = manager.find(change.name)
             if found is not None and found.state is State.READY:
                 return found
-            if found is not None and found.state in {State.FAILED, State.DELETING}:
+            if found is not None and found.state in {State.FAILED, State.MIXED, State.DELETING}:
                 raise failed(found)
             if found is None and (seen or self.clock.now_s() - started_s > NOT_VISIBLE_S):
                 raise _vanished(change)
@@ -206,20 +212,28 @@ class Applier:
             raise _too_late(change, found)
         elapsed_s = now_s - started_s
         self.clock.sleep(min(max(POLL_EVERY_S, elapsed_s / 20), POLL_AT_MOST_EVERY_S, self.deadline_s - now_s))
-        return Step(Stage.WAITING, change.action, change.kind, change.name, found.status if found else "", elapsed_s)
+        status, stage = (found.status, found.stage) if found else ("", "")
+        return Step(Stage.WAITING, change.action, change.kind, change.name, status, elapsed_s, stage)
 
-    def _check(self, resource: Resource, found: Found) -> None:
+    def _check(self, change: Change, resource: Resource, found: Found) -> None:
         """An object can be ready and still be the old one: AWS reports InService after a silent rollback."""
-        differences = () if resource.immutable else compare(resource, found)
+        if resource.immutable:
+            return
+        late = isinstance(self.managers[resource.kind], Finishing)
+        differences = [item for item in compare(resource, found) if not (late and item.path.startswith("Tags."))]
         if differences:
-            first = differences[0]
-            raise DeployError(
-                f"{short_kind(resource.kind)} '{resource.name}' is {found.status} but not as asked: "
-                f"{first.path} is {first.found!r}, wanted {first.wanted!r}."
-                + (f" The cloud says: {found.reason}" if found.reason else ""),
-                hint="The cloud rolled the change back, or somebody else changed it. "
-                f"`llmdeploy logs {plan_name(found)}` shows the containers' side.",
-            )
+            raise not_as_asked(change, found, differences[0])
+        before = change.found.reason if change.found else None
+        untold = change.action is Action.UPDATE and all(item.path.startswith("Tags.") for item in change.differences)
+        if late and untold and found.reason and found.reason != before:
+            # A description cannot tell whether a property was dropped as asked: a new reason says that it was not.
+            raise not_as_asked(change, found, next(iter(change.differences), Difference("status", found.status, "")))
+
+    def _finish(self) -> None:
+        """Say of what serves what it has become, now that all of it has moved."""
+        while self.moved:
+            manager, resource, found = self.moved.pop()
+            manager.finish(resource, found)
 
     def _check_owner(self, change: Change, found: Found) -> None:
         """Between plan and deletion somebody else may have made another object of the same name."""
@@ -253,6 +267,25 @@ def failed(found: Found) -> DeployError:
         f"{short_kind(found.kind)} '{found.name}' is {found.status}: {found.reason or 'the cloud gives no reason'}",
         hint=f"`llmdeploy logs {plan_name(found)}` shows what the containers said. "
         "Running the same command again replaces what failed; `llmdeploy delete-endpoint` removes it.",
+    )
+
+
+def not_as_asked(change: Change, found: Found, difference: Difference) -> DeployError:
+    """The error for an object that is ready and is not what was asked for: the cloud went back, by itself.
+
+    What was made for the change is left: it bills nothing, a second try uses it, and another deploy removes it.
+    """
+    what = f"{short_kind(found.kind)} '{found.name}'"
+    happened = (
+        f"the update of {what} was rolled back: it is {found.status} with"
+        if change.action is Action.UPDATE
+        else f"{what} is {found.status} but not as asked, with"
+    )
+    why = f"The cloud says: {found.reason}" if found.reason else "The cloud gives no reason."
+    return DeployError(
+        f"{happened} {difference.path} {difference.found!r}, wanted {difference.wanted!r}. {why}",
+        hint="What served before serves on. "
+        f"`llmdeploy logs {plan_name(found)}` shows the containers' side; deploying again tries again.",
     )
 
 

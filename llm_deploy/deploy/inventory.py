@@ -6,15 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from llm_deploy.resource import Resource
 
 
 class State(Enum):
-    """What can be done with an object now, whatever words its service has for it."""
+    """What can be done with an object now, whatever words its service has for it.
+
+    `MIXED` serves, but partly what it was and partly what it was to become: only another update mends it.
+    """
 
     READY = "ready"
+    MIXED = "mixed"
     BUSY = "busy"
     FAILED = "failed"
     DELETING = "deleting"
@@ -28,6 +32,7 @@ class Found:
         properties: Its document in CloudFormation casing, as far as the cloud tells.
         status: The service's own word (`InService`, `Creating`, ...).
         reason: Why it failed, where it did.
+        stage: How far a change of it is, in words for people; empty when none is under way.
         attributes: What the cloud made up (`Arn`, ...), for `Ref`s.
         owned_by: The deployment that it belongs to, by its tags or by the object it hangs on; `None`: not ours.
     """
@@ -39,6 +44,7 @@ class Found:
     state: State = State.READY
     status: str = ""
     reason: str | None = None
+    stage: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
     owned_by: str | None = None
@@ -83,6 +89,18 @@ class KindManager(Protocol):
 
     def delete(self, found: Found) -> None:
         """Start removing it; the absent is no error."""
+        ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A manager of objects that serve: what describes them is written when they have moved, not before.
+
+    Clients read these descriptions while a change is rolled out, and AWS may undo it.
+    """
+
+    def finish(self, resource: Resource, found: Found) -> None:
+        """Bring what is said of the object (its tags) up to date with what it has become."""
         ...
 
 

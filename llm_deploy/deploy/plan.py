@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from llm_deploy.deploy import generations
+from llm_deploy.deploy.generations import Generation
 from llm_deploy.deploy.inventory import Found, Inventory, State
 from llm_deploy.errors import ConflictError
 from llm_deploy.resource import (
@@ -19,6 +21,9 @@ from llm_deploy.resource import (
     MODEL,
     SCALABLE_TARGET,
     SCALING_POLICY,
+    TAG_CONTENT,
+    TAG_PREVIOUS,
+    TAG_REACHED,
     Ref,
     Resource,
     in_dependency_order,
@@ -93,8 +98,13 @@ class Plan:
         return not self.changing and not self.pending
 
 
-def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
+def plan(wanted: Sequence[Resource], inventory: Inventory, *, goal: str | None = None) -> Plan:
     """The changes that turn what was found into what is wanted.
+
+    Args:
+        wanted: Everything that is to be there.
+        inventory: Everything that is there.
+        goal: What a move to another generation is remembered by; by default what is wanted.
 
     Raises:
         ConflictError: A name is taken by something that is not ours, or a change cannot be made in place.
@@ -104,7 +114,13 @@ def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
     for resource in ordered:
         change = decide(resource, inventory.get(resource), inventory.deployment)
         changes[resource.id] = _with_what_it_stands_on(change, resource, changes)
-    first, last = _removals(ordered, inventory)
+    left, goal = None, goal or generations.goal_of(ordered)
+    if any(_moves_on(change) for change in changes.values()):
+        left, marks = generations.leaving(inventory, goal)
+        changes = {name: _tagged(change, {**marks, TAG_REACHED: goal}) for name, change in changes.items()}
+    elif any(change.found is not None and _is_on_its_way(change.found, goal) for change in changes.values()):
+        changes = {name: _tagged(change, {TAG_REACHED: goal}) for name, change in changes.items()}
+    first, last = _removals(ordered, inventory, left)
     return Plan(inventory.deployment, (*first, *changes.values(), *last))
 
 
@@ -140,18 +156,23 @@ def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
         return Change(Action.REPLACE, resource.kind, resource.name, resource, found, note=note)
     differences = () if resource.immutable else compare(resource, found)
     _refuse_what_cannot_change(resource, differences)
+    if found.state is State.MIXED:
+        note = f"{found.status}: serves a mix of old and new, which another update mends; {resource.rollout}"
+        return Change(Action.UPDATE, resource.kind, resource.name, resource, found, differences, note)
     if any(difference.path.removeprefix("Tags.") in resource.replace_on for difference in differences):
         note = "removed first and made again after: AWS changes no machine of a variant that may scale"
         return Change(Action.REPLACE, resource.kind, resource.name, resource, found, differences, note)
     action = Action.UPDATE if differences else Action.KEEP
-    note = f"{found.status}, waited for" if found.state is State.BUSY else ""
+    waited = f"{found.status}, waited for" if found.state is State.BUSY else ""
+    rollout = resource.rollout if any(map(_is_of_the_version, differences)) else ""
+    note = "; ".join(part for part in (waited, rollout) if part)
     return Change(action, resource.kind, resource.name, resource, found, differences, note)
 
 
 def compare(resource: Resource, found: Found) -> tuple[Difference, ...]:
     """The wanted properties and tags that differ. What AWS adds by itself (defaults, `aws:` tags) is no difference."""
     everything = _differences("", resource.properties, found.properties)
-    differences = [difference for difference in everything if difference.path not in resource.write_only]
+    differences = [difference for difference in everything if not _is_below(difference.path, resource.write_only)]
     for key, value in resource.tags.items():
         if found.tags.get(key) != value:
             differences.append(Difference(f"Tags.{key}", found.tags.get(key), value))
@@ -170,6 +191,37 @@ def not_ours(found: Found, deployment: str, *, way_out: str | None = None) -> Co
 def short_kind(kind: str) -> str:
     """`AWS::SageMaker::EndpointConfig` → `EndpointConfig`."""
     return kind.rsplit("::", 1)[-1]
+
+
+def _is_below(path: str, roots: Iterable[str]) -> bool:
+    return any(path == root or path.startswith((f"{root}.", f"{root}[")) for root in roots)
+
+
+def _is_of_the_version(difference: Difference) -> bool:
+    """Whether a difference is one of what answers, not of how many or of what is said about it."""
+    return difference.path == "EndpointConfigName" or _is_below(
+        difference.path, ("Specification", f"Tags.{TAG_CONTENT}")
+    )
+
+
+def _moves_on(change: Change) -> bool:
+    """Whether a change takes an endpoint or a component to another generation."""
+    serving = change.kind in {ENDPOINT, INFERENCE_COMPONENT} and change.action is Action.UPDATE
+    return serving and any(map(_is_of_the_version, change.differences))
+
+
+def _is_on_its_way(found: Found, goal: str) -> bool:
+    """Whether an endpoint's move to this goal was cut off before anybody said that it was over."""
+    return found.kind == ENDPOINT and generations.under_way(found) == goal
+
+
+def _tagged(change: Change, tags: Mapping[str, str]) -> Change:
+    """The endpoint's change with what the endpoint is to remember; it comes before the component's."""
+    if change.kind != ENDPOINT or change.resource is None or change.action not in {Action.KEEP, Action.UPDATE}:
+        return change
+    resource = replace(change.resource, tags={**change.resource.tags, **tags})
+    note = change.note or "remembers the generation before, for rollback"
+    return replace(change, action=Action.UPDATE, resource=resource, note=note)
 
 
 def _with_what_it_stands_on(change: Change, resource: Resource, others: Mapping[str, Change]) -> Change:
@@ -194,11 +246,13 @@ def _refuse_what_cannot_change(resource: Resource, differences: Iterable[Differe
             )
 
 
-def _removals(wanted: Sequence[Resource], inventory: Inventory) -> tuple[list[Change], list[Change]]:
+def _removals(
+    wanted: Sequence[Resource], inventory: Inventory, left: Generation | None
+) -> tuple[list[Change], list[Change]]:
     """What our tags claim and nobody wants any more: scaling rules to remove before everything else, the rest after."""
     names = {(resource.kind, resource.name) for resource in wanted}
     spare = [found for found in inventory.ours() if found.key not in names and _is_tagged(found, inventory)]
-    kept = previous_generation(spare, inventory)
+    kept = previous_generation(spare, inventory, left)
     first: list[Change] = []
     last: list[Change] = []
     for found in sorted(spare, key=lambda item: (item.kind in IMMUTABLE_KINDS, item.kind, item.name)):
@@ -215,29 +269,24 @@ def _is_tagged(found: Found, inventory: Inventory) -> bool:
     return owner(found.tags) == inventory.deployment
 
 
-def previous_generation(spare: Sequence[Found], inventory: Inventory) -> set[tuple[str, str]]:
-    """What serves now, where this plan moves on from it; else the newest of what served before.
+def previous_generation(
+    spare: Sequence[Found], inventory: Inventory, left: Generation | None = None
+) -> set[tuple[str, str]]:
+    """The objects among the spare ones that are kept to go back to: what is `left`, else what served before.
 
     A generation is a config and the models that it, or the component, names: age alone would keep an update that
-    failed and remove what serves.
+    failed and remove what serves. Only where the endpoint says nothing (it is gone, or its marks are) age decides.
     """
-    by_key = {found.key: found for found in spare}
-    endpoint = _only(inventory, ENDPOINT)
-    config = by_key.get((ENDPOINT_CONFIG, str(endpoint.properties.get("EndpointConfigName")))) if endpoint else None
-    config = config or _newest(spare, ENDPOINT_CONFIG)
-    component = _only(inventory, INFERENCE_COMPONENT)
-    if component is not None:
-        named = str(component.properties.get("Specification", {}).get("ModelName"))
-        model = by_key.get((MODEL, named)) or _newest(spare, MODEL)
-        return {found.key for found in (config, model) if found is not None}
-    if config is None:
-        return {found.key for found in (_newest(spare, MODEL),) if found is not None}
-    models = {(MODEL, str(variant.get("ModelName"))) for variant in config.properties.get("ProductionVariants", ())}
-    return {config.key, *(models & by_key.keys())}
-
-
-def _only(inventory: Inventory, kind: str) -> Found | None:
-    return next((found for found in inventory.ours() if found.kind == kind), None)
+    left = left or generations.previous(inventory)
+    if left is not None:
+        return generations.objects_of(left, spare)
+    endpoint = generations.only(inventory, ENDPOINT)
+    if endpoint is not None and TAG_PREVIOUS in endpoint.tags:
+        return set()
+    config = _newest(spare, ENDPOINT_CONFIG)
+    if generations.only(inventory, INFERENCE_COMPONENT) is not None or config is None:
+        return {found.key for found in (config, _newest(spare, MODEL)) if found is not None}
+    return generations.objects_of(Generation(config.name), spare)
 
 
 def _newest(spare: Iterable[Found], kind: str) -> Found | None:

@@ -27,7 +27,7 @@ import hmac
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -148,6 +148,11 @@ def _drop_metric(name: str, dimensions: Mapping[str, str], value: float, unit: s
     del name, dimensions, value, unit
 
 
+def _no_alarms(names: Sequence[str]) -> list[str]:
+    del names
+    return []
+
+
 def _no_quota(name: str) -> float | None:
     del name
     return None
@@ -170,6 +175,7 @@ class Hooks:
         s3_has_objects: Whether anything lies at `(bucket, key prefix)`.
         write_log: `(group, stream, line)`, a line of a container's output. Must not block.
         metric: `(name, dimensions, value, unit)`, one datapoint of namespace AWS/SageMaker, now. Must not block.
+        alarms_on: Those of these alarms, by name, that are in state ALARM.
         quota: A SageMaker quota by its full name (`ml.g5.xlarge for endpoint usage`); `None` means unlimited.
     """
 
@@ -183,6 +189,7 @@ class Hooks:
     s3_has_objects: Callable[[str, str], Awaitable[bool]] = _assume_objects
     write_log: Callable[[str, str, str], None] = _drop_line
     metric: Callable[[str, Mapping[str, str], float, str], None] = _drop_metric
+    alarms_on: Callable[[Sequence[str]], list[str]] = _no_alarms
     quota: Callable[[str], float | None] = _no_quota
 
 

@@ -29,6 +29,7 @@ from llm_deploy.spec.layers import Origin
 from llm_deploy.spec.load import Judge, LoadedSpec, Provenance, load
 from llm_deploy.spec.requirements import ResourceRequirements
 from llm_deploy.spec.rules import Finding
+from llm_deploy.spec.updates import RollbackAlarms, Update
 
 __all__ = [
     "DeploymentSpec",
@@ -50,8 +51,10 @@ __all__ = [
     "ResolvedSpec",
     "ResourceRequirements",
     "Resources",
+    "RollbackAlarms",
     "S3Model",
     "TargetTracking",
     "Timeouts",
+    "Update",
     "load",
 ]

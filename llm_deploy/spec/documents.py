@@ -36,6 +36,7 @@ from llm_deploy.spec.fields import (
     TimeoutSeconds,
     Ttl,
 )
+from llm_deploy.spec.updates import Update
 
 Engine = Literal["tgi", "vllm", "sglang", "lmi", "llamacpp"]
 Dialect = Literal["tgi", "openai", "lmi"]
@@ -251,6 +252,7 @@ class DeploymentSpec(Document):
     """Role of the containers; from `AWS_ARN_ROLE` or `sagemaker_execution_role.json` when left out."""
     autoscaling: TargetTracking | None = None
     """Scaling by target tracking; none when left out."""
+    update: Update = Update()
     generation: Generation = Generation()
     network: Network = Network()
     kms_key_id: KmsKey | None = None

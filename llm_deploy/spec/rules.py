@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_deploy.spec import updates
 from llm_deploy.spec.fields import ENVIRONMENT_KEY_PATTERN, EXPECTED
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ ENVIRONMENT_ENTRIES = 100
 ENVIRONMENT_ENTRY_BYTES = 1024
 ENVIRONMENT_TOTAL_BYTES = 32 * 1024
 TAG_LIMIT = 50
-OWN_TAGS = 10
+OWN_TAGS = 15
 """Of AWS's 50 tags an object, these are kept for ownership and what may follow it."""
 TAG_KEY_LENGTH = 128
 TAG_VALUE_LENGTH = 256
@@ -92,6 +93,7 @@ def check(spec: DeploymentSpec) -> tuple[Finding, ...]:
         _copies,
         _managed_instances,
         _tensor_parallel,
+        _update,
         _nothing_for_a_template,
     )
     return tuple(finding for rule in rules for finding in rule(spec))
@@ -306,6 +308,10 @@ def _managed_instances(spec: DeploymentSpec) -> Iterator[Finding]:
             f"{instance.max_count} is less than initial_count ({instance.initial_count})",
             involves=(("instance", "initial_count"),),
         )
+
+
+def _update(spec: DeploymentSpec) -> Iterator[Finding]:
+    yield from (Finding(path, message, involves) for path, message, involves in updates.problems(spec))
 
 
 TENSOR_PARALLEL_VARIABLES = (

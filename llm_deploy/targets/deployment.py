@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from llm_deploy.errors import (
     CloudError,
     DeployError,
     InferenceError,
+    LlmDeployError,
     QuotaError,
     SpecError,
     WaitTimeoutError,
@@ -29,6 +30,7 @@ from llm_deploy.spec import DeploymentSpec, ResolvedSpec
 from llm_deploy.targets.blueprint import named_role
 from llm_deploy.targets.registry import Connection, connect
 from llm_deploy.targets.sagemaker import logs as cloud_logs, strategy
+from llm_deploy.targets.sagemaker.alarms import AlarmManager
 from llm_deploy.targets.sagemaker.diagnose import explained
 from llm_deploy.targets.sagemaker.hosting import ADOPT, EndpointManager, InferenceComponentManager
 from llm_deploy.targets.sagemaker.managers import hosting_managers, removal_managers
@@ -121,9 +123,23 @@ def apply_deployment(
     wait: bool = True,
     service: DeploymentService | None = None,
 ) -> Iterator[Step]:
-    """Carry out a plan. Long waits show the containers' last line; a failure comes with its cause and last lines."""
+    """Carry out a deployment's plan, as `carried_out` does."""
     component = deployed.resolved.component_name
-    groups = cloud_logs.log_groups(deployed.resolved.spec.name, [component] if component else [])
+    components = [component] if component else []
+    yield from carried_out(deployed.plan, components, connection, timeout_s=timeout_s, wait=wait, service=service)
+
+
+def carried_out(
+    plan: Plan,
+    components: Sequence[str],
+    connection: Connection,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    wait: bool = True,
+    service: DeploymentService | None = None,
+) -> Iterator[Step]:
+    """Carry out a plan. Long waits show the containers' last line; a failure comes with its cause and last lines."""
+    groups = cloud_logs.log_groups(plan.deployment, components)
     started_ms = int(time.time() * 1000)
 
     def lines() -> list[str]:
@@ -133,10 +149,27 @@ def apply_deployment(
             return []  # the log is a help; what is told without it must not be lost for it
 
     try:
-        steps = (service or service_for(connection)).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
+        steps = (service or service_for(connection)).apply(plan, timeout_s=timeout_s, wait=wait)
         yield from _with_the_log(steps, lines)
     except (DeployError, QuotaError, WaitTimeoutError) as error:
-        raise explained(error, lines()) from error
+        raise explained(with_alarms(error, plan, connection), lines()) from error
+
+
+def with_alarms(error: LlmDeployError, plan: Plan, connection: Connection) -> LlmDeployError:
+    """The error with those alarms of the plan's rollouts that are in ALARM: they may be why the cloud went back."""
+    try:
+        gone_off = AlarmManager(connection.session).gone_off(rollback_alarms(plan))
+    except (AccessDeniedError, CloudError):
+        return error  # as for the log
+    said = "".join(f"\n  alarm '{name}' is in ALARM: {reason}" for name, reason in gone_off.items())
+    return type(error)(error.message + said, hint=error.hint) if said else error
+
+
+def rollback_alarms(plan: Plan) -> list[str]:
+    """The names of all alarms that undo a rollout of this plan."""
+    policies = [change.resource.properties.get("DeploymentConfig", {}) for change in plan.changes if change.resource]
+    named = [policy.get("AutoRollbackConfiguration", {}).get("Alarms", ()) for policy in policies]
+    return list(dict.fromkeys(alarm["AlarmName"] for alarms in named for alarm in alarms))
 
 
 def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iterator[Step]:
@@ -148,7 +181,7 @@ def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iter
         elif step.elapsed_s - looked_s >= LOG_EVERY_S:
             looked_s = step.elapsed_s
             said = next(reversed(lines()), "")
-        yield replace(step, detail=said)
+        yield replace(step, detail=step.detail or said)
 
 
 def removal_service(name: str, connection: Connection, *, logs: bool = False) -> DeploymentService:
@@ -169,7 +202,12 @@ def plan_removal(name: str, connection: Connection, *, service: DeploymentServic
 
 def smoke(deployed: Deployed, connection: Connection) -> Smoke:
     """One short streamed request, the proof that a new endpoint answers. Raises InferenceError when it does not."""
-    endpoint = client_for(connection, deployed.resolved.spec.name, deployed.resolved.component_name)
+    return asked(connection, deployed.resolved.spec.name, deployed.resolved.component_name)
+
+
+def asked(connection: Connection, name: str, component: str | None) -> Smoke:
+    """As `smoke`, of any endpoint."""
+    endpoint = client_for(connection, name, component)
     request = GenerationRequest(prompt=SMOKE_PROMPT, max_new_tokens=SMOKE_TOKENS, temperature=0.0)
     started_s = time.monotonic()
     first_s: float | None = None

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from llm_deploy.deploy.inventory import Found, Managers, State
+from llm_deploy.deploy.plan import compare
 from llm_deploy.errors import BusyError, ConflictError, NotYetError
 from llm_deploy.resource import (
+    ALARM,
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
+    MARKS,
     MODEL,
     SCALABLE_TARGET,
     SCALING_POLICY,
@@ -23,7 +26,7 @@ from llm_deploy.resource import (
     owner,
 )
 
-KINDS = (MODEL, ENDPOINT_CONFIG, ENDPOINT, INFERENCE_COMPONENT, SCALABLE_TARGET, SCALING_POLICY)
+KINDS = (MODEL, ENDPOINT_CONFIG, ENDPOINT, INFERENCE_COMPONENT, SCALABLE_TARGET, SCALING_POLICY, ALARM)
 SLOW_KINDS = {ENDPOINT, INFERENCE_COMPONENT}
 BUSY_LOOKS = 3
 """How many looks a slow object stays busy."""
@@ -56,6 +59,7 @@ class FakeCloud:
         kill_after: Calls until `Killed` is raised; `None`: never. The call's effect may or may not have happened,
             by `effect_first`.
         failing: Names of objects that end `Failed` when they are created.
+        rolling_back: What an object's update under way ends in, in place of what was asked for.
         refusals: How many creations are refused for now, as AWS does while a new role is not assumable.
         calls: Every call that changed something, as (verb, kind, name).
     """
@@ -66,13 +70,14 @@ class FakeCloud:
     effect_first: bool = True
     failing: set[str] = field(default_factory=set)
     refusals: int = 0
+    rolling_back: dict[tuple[str, str], Found] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     total_calls: int = 0
 
     @property
     def managers(self) -> Managers:
         """One manager for each kind."""
-        return {kind: FakeManager(self, kind) for kind in KINDS}
+        return {kind: (FakeServing if kind in SLOW_KINDS else FakeManager)(self, kind) for kind in KINDS}
 
     def tick(self) -> None:
         """Count a call; stop the run when its time has come."""
@@ -81,8 +86,14 @@ class FakeCloud:
             raise Killed
 
     def settled(self) -> dict[tuple[str, str], dict[str, object]]:
-        """Names and documents of everything, once all work is done; ages are left out."""
-        return {key: dict(found.properties) for key, found in sorted(self.objects.items())}
+        """Names, documents and tags of everything, once all work is done; ages are left out."""
+        return {key: {**found.properties, "Tags": dict(found.tags)} for key, found in sorted(self.objects.items())}
+
+    def roll_back(self, before: Found, reason: str = "an alarm went off") -> None:
+        """Undo an update as AWS does: what served serves, InService, and whatever was tagged stays tagged."""
+        tags = self.objects[before.key].tags
+        self.objects[before.key] = replace(before, tags=tags, state=State.READY, status="InService", reason=reason)
+        self.looks_left.pop(before.key, None)
 
     def look(self, key: tuple[str, str]) -> Found | None:
         """An object, one look later than before."""
@@ -96,6 +107,9 @@ class FakeCloud:
         if found.state is State.DELETING:
             del self.objects[key]
             return None
+        if found.key in self.rolling_back:
+            self.roll_back(self.rolling_back.pop(found.key))
+            return self.objects[found.key]
         failed = found.name in self.failing
         state, status = (State.FAILED, "Failed") if failed else (State.READY, "InService")
         self.objects[key] = replace(found, state=state, status=status, reason="told to fail" if failed else None)
@@ -172,9 +186,42 @@ class FakeManager:
             owned_by=owner(resource.tags) or "twin",
         )
 
+    def _tag(self, resource: Resource, *, marks: bool) -> None:
+        key = (self.kind, resource.name)
+        found = self.cloud.objects[key]
+        chosen = {name: value for name, value in resource.tags.items() if (name in MARKS) is marks}
+        if any(found.tags.get(name) != value for name, value in chosen.items()):
+            tagged = {**found.tags, **chosen}
+            self._do(
+                "tag",
+                resource.name,
+                lambda: self.cloud.objects.update({key: replace(self.cloud.objects[key], tags=tagged)}),
+            )
+
     def _remove(self, name: str) -> None:
         key = (self.kind, name)
         if self.kind in SLOW_KINDS:
             self.cloud.objects[key] = replace(self.cloud.objects[key], state=State.DELETING, status="Deleting")
         else:
             del self.cloud.objects[key]
+
+
+@dataclass
+class FakeServing(FakeManager):
+    """The manager of what serves: marks first, then the change, and what is said of it when it has moved."""
+
+    def update(self, resource: Resource, found: Found) -> None:
+        """Mark it, and change it where it differs; what is busy refuses."""
+        if self.cloud.objects[self.kind, resource.name].state is not State.READY:
+            raise ConflictError(f"Cannot update in-progress {resource.name}")
+        self._tag(resource, marks=True)
+        if found.state is State.MIXED or any(not item.path.startswith("Tags.") for item in compare(resource, found)):
+            self._do("update", resource.name, lambda: self._change(resource))
+
+    def finish(self, resource: Resource, found: Found) -> None:  # noqa: ARG002 - the protocol's signature
+        """Say what it is now."""
+        self._tag(resource, marks=False)
+
+    def _change(self, resource: Resource) -> None:
+        tags = self.cloud.objects[self.kind, resource.name].tags
+        self._put(replace(resource, tags=tags), fresh=False)

@@ -50,6 +50,7 @@ def install(cloud: Cloud) -> None:
 
     cloud.registry.add_raw("monitoring", answer_form)
     cloud.hooks.metric = record
+    cloud.hooks.alarms_on = alarms.on
     cloud.at_start.append(begin)
     cloud.at_stop.append(end)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.cloudwatch.paging import page
 from llm_deploy.emulator.service import Call, Cloud, Operation, ServiceError
@@ -56,6 +58,11 @@ class Alarms:
         """Remove alarms; names that do not exist are passed over."""
         for name in names:
             self._cloud.store.delete(KIND, name)
+
+    def on(self, names: Sequence[str]) -> list[str]:
+        """Those of these alarms that are in state ALARM; an alarm that does not exist is in none."""
+        found = {alarm["AlarmName"]: alarm["StateValue"] for alarm in self._all()}
+        return [name for name in names if found.get(name) == "ALARM"]
 
     def tags_of(self, arn: str) -> dict[str, str]:
         """The tags of an alarm, as policies see them; of an absent one none."""

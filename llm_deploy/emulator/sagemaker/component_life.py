@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
+from llm_deploy.emulator.sagemaker import rollout
 from llm_deploy.emulator.sagemaker.adapters import base_of
 from llm_deploy.emulator.sagemaker.endpoint_life import health_window, new_instance
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, ENDPOINT, Hosting
@@ -41,19 +42,25 @@ class ComponentLife:
         if document["state"] == "DELETE_IN_PROGRESS":
             await self._delete(name)
         elif self._hosting.find_endpoint(document["EndpointName"]) is None:
-            self._rest(name, "sm.component.no-endpoint")
+            self._rest(name, ledger.text("sm.component.no-endpoint", name=name))
         elif problem := pull_problem(self._hosting, document["container"], document["InferenceComponentArn"]):
             await self._clock.until(document["due"])
-            document = self._hosting.component(name)
-            document["placements"] = []
-            self._hosting.save_component(document)
-            self._rest(name, "sm.component.pull", reason=problem)
+            self._not_pulled(name, ledger.text("sm.component.pull", name=name, reason=problem))
         elif base := base_of(document):
             # Its base's copies answer for it. Ledger: `sm.component.adapter`.
             await self._clock.until(document["due"])
-            self._rest(name, None if self._hosting.find_component(base) else "sm.component.adapter-base-gone")
+            gone = self._hosting.find_component(base) is None
+            self._rest(name, ledger.text("sm.component.adapter-base-gone", name=name) if gone else "")
         else:
             await self._bring_up(name)
+
+    def _not_pulled(self, name: str, reason: str) -> None:
+        """A new component has no copy; one that was to change keeps those that it has."""
+        document = self._hosting.component(name)
+        document.pop("replace", None)
+        document.update(document.pop("before", {"placements": []}))
+        self._hosting.save_component(document)
+        self._rest(name, reason)
 
     async def _bring_up(self, name: str) -> None:
         """Place the copies, start them, and wait both for AWS's time and for the processes."""
@@ -64,9 +71,26 @@ class ComponentLife:
         await self._clock.until(document["due"])
         # A component whose copies never answer is InService for nobody; the old ones of an update serve on.
         ready = await fleet.ready(window)
+        reason = ledger.text(problem or "sm.component.ping", name=name) if problem or not ready else ""
         if replaces:
-            await self._switch(name, fleet, ready=ready)
-        await self._settle(name, problem or (None if ready else "sm.component.ping"))
+            reason = reason or await self._bake(name)
+            await self._switch(name, fleet, undone=bool(reason))
+        await self._settle(name, reason)
+
+    async def _bake(self, name: str) -> str:
+        """Watch the alarms batch by batch; the reason to go back, if there is one. Ledger: `sm.update.component`."""
+        document = self._hosting.component(name)
+        deployment = document.get("deployment", {})
+        for step in rollout.steps(deployment, document["DesiredCopyCount"]):
+            end = self._clock.deadline(step["wait_s"])
+            while step["wait_s"]:
+                if tripped := self._hosting.cloud.hooks.alarms_on(rollout.alarms(deployment)):
+                    return ledger.text("sm.update.alarm", names=", ".join(tripped))
+                if self._clock.now() >= end:
+                    break
+                look = self._clock.deadline(rollout.LOOK_EVERY_S, least_real_s=rollout.LOOK_LEAST_S)
+                await self._clock.until(min(end, look))
+        return ""
 
     def _copies(self, document: Document) -> Fleet:
         """The fleet with a copy for each place. A new component gets all of its copies or none."""
@@ -75,11 +99,11 @@ class ComponentLife:
             self._hosting.save_component(document)
         return self._serve(document, replace=bool(document.get("replace")))
 
-    async def _settle(self, name: str, problem: str | None) -> None:
+    async def _settle(self, name: str, reason: str) -> None:
         """Come to rest; without the endpoint, which may have been deleted meanwhile, nothing may run on."""
         endpoint = self._hosting.component(name)["EndpointName"]
         gone = self._hosting.find_endpoint(endpoint) is None
-        self._rest(name, "sm.component.no-endpoint" if gone else problem)
+        self._rest(name, ledger.text("sm.component.no-endpoint", name=name) if gone else reason)
         if gone or self._hosting.component(name)["InferenceComponentStatus"] == "Failed":
             await self._hosting.fleets.stop(owner_of(name))
         self._release_idle_later(endpoint)
@@ -94,14 +118,18 @@ class ComponentLife:
         return False
 
     def _place(self, name: str) -> bool:
-        """Keep the copies that have a place and find one for the others; says whether all have one now."""
+        """Keep the copies that have a place and find one for the others; says whether all have one now.
+
+        Copies of another specification take the places of those that they replace, where they fit there.
+        """
         component = self._hosting.component(name)
         endpoint = self._hosting.find_endpoint(component["EndpointName"])
         if endpoint is None:
             return False
         variant = _variant(endpoint, component["VariantName"])
         wanted = component["DesiredCopyCount"]
-        component["placements"] = [each for each in component["placements"] if each in variant["instances"]][:wanted]
+        kept = [] if component.get("replace") else component["placements"]
+        component["placements"] = [each for each in kept if each in variant["instances"]][:wanted]
         self._hosting.save_component(component)
         component["placements"] += place(
             variant["config"]["InstanceType"],
@@ -133,33 +161,37 @@ class ComponentLife:
         """Have one copy for each placement; returns at once. A replacement does not serve yet."""
         name = document["InferenceComponentName"]
         fleet = None if replace else self._hosting.fleets.serving(owner_of(name))
+        what = document if replace else document.get("before", document)
         if fleet is None:
             group = f"/aws/sagemaker/InferenceComponents/{name}"
             source = document["InferenceComponentArn"]
-            spec = container_spec(self._hosting, document["container"], group, source)
+            spec = container_spec(self._hosting, what["container"], group, source)
             fleet = self._hosting.fleets.new(owner_of(name), spec)
-        fleet.scale([(each, f"{document['VariantName']}/{each}") for each in document["placements"]])
+        fleet.scale([(each, f"{document['VariantName']}/{each}") for each in what["placements"]])
         if not replace:
             self._hosting.fleets.put(owner_of(name), fleet)
         return fleet
 
-    async def _switch(self, name: str, fleet: Fleet, *, ready: bool) -> None:
+    async def _switch(self, name: str, fleet: Fleet, *, undone: bool) -> None:
         document = self._hosting.component(name)
         document.pop("replace", None)
+        before = document.pop("before", {})
+        if undone:
+            document.update(before)
         self._hosting.save_component(document)
-        old = self._hosting.fleets.put(owner_of(name), fleet) if ready else fleet
+        old = fleet if undone else self._hosting.fleets.put(owner_of(name), fleet)
         if old:
             await self._hosting.fleets.discard(old)
 
-    def _rest(self, name: str, problem: str | None, **values: object) -> None:
-        """Write the resting state: in service, or failed for a reason of the ledger."""
+    def _rest(self, name: str, reason: str) -> None:
+        """Write the resting state: in service, or failed for a reason."""
         document = self._hosting.component(name)
         was_up = document["state"] != "CREATE_IN_PROGRESS"
         document["CurrentCopyCount"] = len(document["placements"])
         document["state"] = "RESTING"
-        document["InferenceComponentStatus"] = "InService" if problem is None or was_up else "Failed"
-        if problem:
-            document["FailureReason"] = ledger.text(problem, name=name, **values)
+        document["InferenceComponentStatus"] = "InService" if not reason or was_up else "Failed"
+        if reason:
+            document["FailureReason"] = reason
         if document["InferenceComponentStatus"] == "Failed":
             document["CurrentCopyCount"] = 0
             document["placements"] = []

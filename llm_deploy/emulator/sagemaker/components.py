@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm_deploy.emulator import ledger
+from llm_deploy.emulator.sagemaker import rollout
 from llm_deploy.emulator.sagemaker.adapters import BASE, base_of, check_adapter, refuse_while_adapters_stand
 from llm_deploy.emulator.sagemaker.component_life import ComponentLife
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, CONFIG, Hosting, only, without
@@ -92,7 +93,8 @@ class ComponentOperations:
         document = self._hosting.component(call.params["InferenceComponentName"])
         return {
             **only(document, *_SUMMARY, "FailureReason", "LastDeploymentConfig"),
-            "Specification": _shown(document["Specification"], document["CreationTime"]),
+            # While an update is under way, the one that is left. Ledger: `sm.update.component`.
+            "Specification": _shown(document.get("before", document)["Specification"], document["CreationTime"]),
             **({} if base_of(document) else {"RuntimeConfig": only(document, "DesiredCopyCount", "CurrentCopyCount")}),
         }
 
@@ -108,15 +110,19 @@ class ComponentOperations:
             raise refusal("sm.component.nothing")
         if base_of(document) or BASE in params.get("Specification", {}):
             raise not_implemented(self._hosting.cloud, "sagemaker:UpdateInferenceComponent of an adapter")
+        deployment = params.get("DeploymentConfig", {})
+        copies = params.get("RuntimeConfig", {}).get("CopyCount", document["DesiredCopyCount"])
+        rollout.check(deployment, copies)
         if "Specification" in params:
-            document["Specification"] = self._specification(params, document["EndpointName"])
+            specification = self._specification(params, document["EndpointName"])
             endpoint = self._hosting.find_endpoint(document["EndpointName"]) or {}
-            document["container"] = self._container(document["Specification"], endpoint)
-            document["replace"] = True
-        if "RuntimeConfig" in params:
-            document["DesiredCopyCount"] = params["RuntimeConfig"]["CopyCount"]
-        if "DeploymentConfig" in params:
-            document["LastDeploymentConfig"] = params["DeploymentConfig"]
+            container = self._container(specification, endpoint)
+            before = only(document, "Specification", "container", "DesiredCopyCount", "placements")
+            document.update(Specification=specification, container=container, before=before, replace=True)
+        document["DesiredCopyCount"] = copies
+        document["deployment"] = deployment
+        if deployment:
+            document["LastDeploymentConfig"] = deployment
         return self._begin(document, "UPDATE_IN_PROGRESS", "sm.component.update")
 
     async def update_runtime(self, call: Call) -> Document:

@@ -10,6 +10,7 @@ import asyncio
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
+from llm_deploy.emulator.sagemaker import rollout
 from llm_deploy.emulator.sagemaker.hosting import ENDPOINT, Hosting
 from llm_deploy.emulator.sagemaker.role_use import pull_problem, with_role
 from llm_deploy.emulator.sagemaker.standin import container_spec
@@ -49,6 +50,8 @@ class EndpointLife:
             await self._create(name)
         elif status == "Deleting":
             await self._delete(name)
+        elif status == "RollingBack":
+            self._rolled_back(name)
         elif document.get("pending"):
             await self._replace(name)
         else:
@@ -79,37 +82,84 @@ class EndpointLife:
         return next((problem for problem in found if problem), None)
 
     async def _replace(self, name: str) -> None:
-        """Blue/green: the new fleet comes up beside the old one, takes over, and the old one goes."""
-        document = self._hosting.endpoint(name)
-        pending = document["pending"]
+        """The new fleet comes up beside the old one and takes over, step by step; then the old one goes."""
+        pending = self._hosting.endpoint(name)["pending"]
         for variant in pending["variants"]:
             self._take_instances(variant)
         fleets = {owner: self._new_fleet(owner, variant, name) for owner, variant in _owners(name, pending["variants"])}
-        failed = await self._first_not_ready({**document, "variants": pending["variants"]}, fleets)
+        expires = pending.get("expires", float("inf"))
+        new = {"EndpointName": name, "variants": pending["variants"]}
+        failed = await self._first_not_ready(new, fleets, until=expires)
         if failed:
-            await self._roll_back(name, fleets, failed)
+            late = self._clock.now() >= expires
+            reason = self._too_late(pending) if late else ledger.text("sm.endpoint.ping", variant=failed)
+            await self._roll_back(name, fleets, reason)
             return
+        old: dict[str, Fleet | None] = {}
+        for step in rollout.steps(pending["deployment"], _most(pending["variants"])):
+            if step["capacity"] == "full" and not old:
+                old = {owner: self._hosting.fleets.put(owner, fleet) for owner, fleet in fleets.items()}
+            reason = await self._bake(name, step)
+            if reason:
+                for owner, fleet in old.items():
+                    if fleet:
+                        self._hosting.fleets.put(owner, fleet)
+                await self._roll_back(name, fleets, reason)
+                return
+        await self._switch(name, pending["variants"], fleets, old)
+
+    async def _bake(self, name: str, step: Document) -> str:
+        """Watch the alarms for the time of a step; the reason to go back, if any. Ledger: `sm.update.alarm`."""
+        document = self._hosting.endpoint(name)
+        pending = document["pending"]
+        pending.update(step=step, since=self._clock.now())
+        self._hosting.save_endpoint(document)
+        end = self._clock.deadline(step["wait_s"])
+        while step["wait_s"]:
+            if tripped := self._hosting.cloud.hooks.alarms_on(rollout.alarms(pending["deployment"])):
+                return ledger.text("sm.update.alarm", names=", ".join(tripped))
+            if self._clock.now() >= pending.get("expires", float("inf")):
+                return self._too_late(pending)
+            if self._clock.now() >= end:
+                break
+            look = self._clock.deadline(rollout.LOOK_EVERY_S, least_real_s=rollout.LOOK_LEAST_S)
+            await self._clock.until(min(end, look))
+        return ""
+
+    def _too_late(self, pending: Document) -> str:
+        return ledger.text("sm.update.timeout", seconds=rollout.limit_s(pending["deployment"]))
+
+    async def _switch(
+        self, name: str, variants: list[Document], fleets: dict[str, Fleet], old: dict[str, Fleet | None]
+    ) -> None:
+        document = self._hosting.endpoint(name)
         before = dict(_owners(name, document["variants"]))
-        _keep_instances(document["variants"], pending["variants"])
+        _keep_instances(document["variants"], variants)
+        for variant in variants:
+            variant.pop("extra", None)
         document.update(
-            EndpointConfigName=pending["EndpointConfigName"],
-            variants=pending["variants"],
-            EndpointStatus="InService",
+            EndpointConfigName=document["pending"]["EndpointConfigName"], variants=variants, EndpointStatus="InService"
         )
         del document["pending"]
-        old = [self._hosting.fleets.put(owner, fleet) for owner, fleet in fleets.items()]
         self._hosting.save_endpoint(document)
-        await asyncio.gather(*(self._hosting.fleets.discard(fleet) for fleet in old if fleet))
+        await asyncio.gather(*(self._hosting.fleets.discard(fleet) for fleet in old.values() if fleet))
         await asyncio.gather(*(self._hosting.fleets.stop(owner) for owner in before.keys() - fleets.keys()))
 
-    async def _roll_back(self, name: str, fleets: dict[str, Fleet], failed: str) -> None:
+    async def _roll_back(self, name: str, fleets: dict[str, Fleet], reason: str) -> None:
+        """Let the old fleet go on alone. Ledger: `sm.update.rollback`."""
         document = self._hosting.endpoint(name)
         document["EndpointStatus"] = "RollingBack"
+        document["FailureReason"] = reason
+        document["due"] = self._clock.deadline(ledger.duration_s("sm.update.rollback"))
         self._hosting.save_endpoint(document)
         await self._stop(fleets)
+        await self._clock.until(document["due"])
+        self._rolled_back(name)
+
+    def _rolled_back(self, name: str) -> None:
+        document = self._hosting.endpoint(name)
         document.pop("pending", None)
         document["EndpointStatus"] = "InService"
-        document["FailureReason"] = ledger.text("sm.endpoint.ping", variant=failed)
         self._hosting.save_endpoint(document)
 
     async def _scale(self, name: str) -> None:
@@ -160,10 +210,12 @@ class EndpointLife:
         fleet.scale(_streams(variant))
         return fleet
 
-    async def _first_not_ready(self, document: Document, fleets: dict[str, Fleet]) -> str | None:
+    async def _first_not_ready(
+        self, document: Document, fleets: dict[str, Fleet], *, until: float = float("inf")
+    ) -> str | None:
         """Wait for every fleet; the name of a variant that did not get ready in time."""
         for owner, variant in _owners(document["EndpointName"], document["variants"]):
-            window = health_window(self._hosting, variant["config"])
+            window = min(until, health_window(self._hosting, variant["config"]))
             if not await fleets[owner].ready(window):
                 return str(variant["VariantName"])
         return None
@@ -210,7 +262,7 @@ def new_instance(hosting: Hosting) -> str:
 def wanted_instances(hosting: Hosting, instance_type: str) -> int:
     """Instances of a type that endpoints have or asked for, the ones of running updates included."""
     return sum(
-        max(variant["DesiredInstanceCount"], variant["CurrentInstanceCount"])
+        variant.get("extra", max(variant["DesiredInstanceCount"], variant["CurrentInstanceCount"]))
         for endpoint in hosting.cloud.store.all(ENDPOINT)
         for variant in [*endpoint["variants"], *endpoint.get("pending", {}).get("variants", ())]
         if variant["config"]["InstanceType"] == instance_type
@@ -222,6 +274,11 @@ def health_window(hosting: Hosting, limits: Document) -> float:
     asked = limits.get("ContainerStartupHealthCheckTimeoutInSeconds", 0)
     window_s = max(asked, ledger.duration_s("sm.endpoint.health-window"))
     return hosting.cloud.clock.deadline(window_s, least_real_s=LEAST_WINDOW_S)
+
+
+def _most(variants: list[Document]) -> int:
+    """Instances of the largest variant, whose steps are the most."""
+    return max(int(variant["DesiredInstanceCount"]) for variant in variants)
 
 
 def owner_of(endpoint: str, variant: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm_deploy.emulator import ledger
+from llm_deploy.emulator.sagemaker import rollout
 from llm_deploy.emulator.sagemaker.endpoint_life import EndpointLife, new_variant, wanted_instances
 from llm_deploy.emulator.sagemaker.hosting import ENDPOINT, IN_PROGRESS, SCALABLE_KIND, SCALABLE_VARIANT, Hosting, only
 from llm_deploy.emulator.sagemaker.listing import Listing
@@ -55,6 +56,8 @@ class EndpointOperations:
         variants = [new_variant(self._hosting, variant) for variant in config["ProductionVariants"]]
         self._check_quota(variants)
         now = self._hosting.cloud.clock.now()
+        for variant in variants:
+            rollout.check(call.params.get("DeploymentConfig", {}), variant["DesiredInstanceCount"])
         document = {
             "EndpointName": name,
             "EndpointArn": arn,
@@ -63,6 +66,7 @@ class EndpointOperations:
             "CreationTime": now,
             "variants": variants,
             "due": self._hosting.cloud.clock.deadline(ledger.duration_s("sm.endpoint.instances")),
+            **{f"Last{key}": value for key, value in only(call.params, "DeploymentConfig").items()},
         }
         with store.transaction():
             self._hosting.save_endpoint(document)
@@ -104,6 +108,7 @@ class EndpointOperations:
         self._check_nothing_scalable_changes(document, variants)
         if call.params.get("RetainAllVariantProperties"):
             _retain(document["variants"], variants, call.params.get("ExcludeRetainedVariantProperties", []))
+        deployment = self._deployment(document, variants, call.params)
         self._check_quota(variants)
         clock = self._hosting.cloud.clock
         document["EndpointStatus"] = "Updating"
@@ -111,11 +116,16 @@ class EndpointOperations:
             "EndpointConfigName": config["EndpointConfigName"],
             "StartTime": clock.now(),
             "variants": variants,
+            "deployment": deployment,
+            "step": {},
+            "since": clock.now(),
         }
+        if (limit_s := rollout.limit_s(deployment)) is not None:
+            document["pending"]["expires"] = clock.deadline(limit_s)
         document["due"] = clock.deadline(ledger.duration_s("sm.endpoint.update"))
         document.pop("FailureReason", None)
-        if "DeploymentConfig" in call.params:
-            document["LastDeploymentConfig"] = call.params["DeploymentConfig"]
+        if deployment:
+            document["LastDeploymentConfig"] = deployment
         self._hosting.save_endpoint(document)
         self._life.go_on(document["EndpointName"])
         return {"EndpointArn": document["EndpointArn"]}
@@ -149,6 +159,19 @@ class EndpointOperations:
         self._life.go_on(document["EndpointName"])
         return {}
 
+    def _deployment(self, document: Document, variants: list[Document], params: Document) -> Document:
+        """The rollout that is asked for, or retained; empty for AWS's own. Ledger: `sm.update.retain-config`."""
+        deployment: Document = params.get("DeploymentConfig", {})
+        if params.get("RetainDeploymentConfig") and not deployment:
+            deployment = document.get("LastDeploymentConfig", {})
+        names = [{variant["VariantName"] for variant in side} for side in (document["variants"], variants)]
+        if deployment and names[0] != names[1]:
+            raise refusal("sm.update.variant-names", arn=document["EndpointArn"])
+        for variant in variants:
+            rollout.check(deployment, variant["DesiredInstanceCount"])
+            variant["extra"] = rollout.needed_beside(deployment, variant["DesiredInstanceCount"])
+        return deployment
+
     def _check_nothing_scalable_changes(self, document: Document, variants: list[Document]) -> None:
         """A variant that may scale keeps its machine and its place. Ledger: `sm.endpoint.update-scalable-variant`."""
         machines = {variant["VariantName"]: variant["config"].get("InstanceType") for variant in variants}
@@ -176,7 +199,7 @@ class EndpointOperations:
         asked: dict[str, int] = {}
         for variant in variants:
             kind = variant["config"]["InstanceType"]
-            asked[kind] = asked.get(kind, 0) + variant["DesiredInstanceCount"]
+            asked[kind] = asked.get(kind, 0) + int(variant.get("extra") or variant["DesiredInstanceCount"])
         for kind, count in asked.items():
             self._check_more(kind, count)
 
@@ -199,10 +222,10 @@ def _pending_summary(pending: Document) -> Document:
             "VariantName": variant["VariantName"],
             "CurrentWeight": variant["DesiredWeight"],
             "DesiredWeight": variant["DesiredWeight"],
-            "CurrentInstanceCount": variant["CurrentInstanceCount"],
+            "CurrentInstanceCount": pending["step"].get("active", 0),
             "DesiredInstanceCount": variant["DesiredInstanceCount"],
             "InstanceType": variant["config"]["InstanceType"],
-            "VariantStatus": [{"Status": "Creating"}],
+            "VariantStatus": [rollout.status(pending["step"], variant["DesiredInstanceCount"], pending["since"])],
         }
         for variant in pending["variants"]
     ]

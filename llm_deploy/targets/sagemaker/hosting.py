@@ -17,6 +17,7 @@ from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
+    MARKS,
     MODEL,
     TAG_CONTENT,
     Resource,
@@ -38,11 +39,12 @@ _ENDPOINT_STATES = {
     "RollingBack": State.BUSY,
     "Deleting": State.DELETING,
     "Failed": State.FAILED,
-    "UpdateRollbackFailed": State.READY,
+    "UpdateRollbackFailed": State.MIXED,
     "OutOfService": State.FAILED,
 }
 """`Failed`: only DeleteEndpoint works, so it is replaced. `UpdateRollbackFailed` still serves, a mix of configs, so it
-is only ever updated again. Source: botocore's EndpointStatus and the developer guide on each."""
+is only ever updated again, also to the config that it names. Source: botocore's EndpointStatus and the developer guide
+on each."""
 
 _COMPONENT_STATES = {
     "InService": State.READY,
@@ -51,6 +53,22 @@ _COMPONENT_STATES = {
     "Deleting": State.DELETING,
     "Failed": State.FAILED,
 }
+
+
+UPDATE_ONLY = frozenset({"RetainAllVariantProperties"})
+"""What CreateEndpoint does not take. A `DeploymentConfig` it takes, for later updates."""
+UPDATE_ONLY_OF_COMPONENTS = frozenset({"DeploymentConfig"})
+"""What CreateInferenceComponent does not take."""
+
+
+def rollout_stage(pending: Document) -> str:
+    """How far the rollout of an update is, from PendingDeploymentSummary; empty when nothing is told."""
+    parts = []
+    for variant in pending.get("ProductionVariants", ()):
+        wanted, active = variant.get("DesiredInstanceCount"), variant.get("CurrentInstanceCount")
+        share = f", {active} of {wanted} new machines take traffic" if active else ""
+        parts += [f"{status['Status']}{share}" for status in variant.get("VariantStatus", ())[:1]]
+    return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -131,6 +149,7 @@ class HostingManager:
             state=state,
             status=status,
             reason=described.get("FailureReason"),
+            stage=self._stage(described),
             attributes={"Arn": described[f"{self.noun}Arn"]},
             created_at=described.get("CreationTime"),
             owned_by=owner(tags),
@@ -149,8 +168,16 @@ class HostingManager:
     def _list_member(self) -> str:
         return f"{self.noun}s"
 
-    def _set_tags(self, resource: Resource, found: Found) -> None:
-        changed = {key: value for key, value in resource.tags.items() if found.tags.get(key) != value}
+    def _stage(self, described: Document) -> str:  # noqa: ARG002 - kinds whose changes have stages override it
+        return ""
+
+    def _set_tags(self, resource: Resource, found: Found, *, marks: bool) -> None:
+        """Bring tags up to date: those that remember what is left, or those that say what the object is."""
+        changed = {
+            key: value
+            for key, value in resource.tags.items()
+            if found.tags.get(key) != value and (key in MARKS) is marks
+        }
         if changed:
             self._call("add_tags", resource.name, ResourceArn=found.attributes["Arn"], Tags=tag_list(changed))
 
@@ -187,13 +214,21 @@ class EndpointManager(HostingManager):
     noun: ClassVar[str] = "Endpoint"
 
     def update(self, resource: Resource, found: Found) -> None:
-        """Point the endpoint at another config (blue/green by AWS), and bring its tags up to date."""
-        if any(not difference.path.startswith("Tags.") for difference in compare(resource, found)):
+        """Remember what is left, then point the endpoint at another config."""
+        self._set_tags(resource, found, marks=True)
+        moves = any(not difference.path.startswith("Tags.") for difference in compare(resource, found))
+        if moves or found.state is State.MIXED:
             self._call("update_endpoint", resource.name, **dict(resource.properties))
-        self._set_tags(resource, found)
+
+    def finish(self, resource: Resource, found: Found) -> None:
+        """Say what it serves now."""
+        self._set_tags(resource, found, marks=False)
 
     def _creation(self, resource: Resource) -> dict[str, Any]:
-        return {key: value for key, value in resource.properties.items() if key not in resource.write_only}
+        return {key: value for key, value in resource.properties.items() if key not in UPDATE_ONLY}
+
+    def _stage(self, described: Document) -> str:
+        return rollout_stage(described.get("PendingDeploymentSummary", {}))
 
     def _state(self, described: Document) -> tuple[State, str]:
         status = described["EndpointStatus"]
@@ -221,18 +256,27 @@ class InferenceComponentManager(HostingManager):
 
     def update(self, resource: Resource, found: Found) -> None:
         """Move the component to another model, size or number of copies; AWS does it copy by copy."""
-        paths = [
-            difference.path.replace(f"Tags.{TAG_CONTENT}", "Specification") for difference in compare(resource, found)
-        ]
+        paths = [difference.path for difference in compare(resource, found)]
+        same = found.properties.get("Specification") == resource.properties["Specification"]
+        if f"Tags.{TAG_CONTENT}" in paths and not same:
+            paths.append("Specification")  # the wanted one lacks something that AWS still has
         changes = {
             member: resource.properties[member]
             for member in ("Specification", "RuntimeConfig")
             if any(path.startswith(member) for path in paths)
         }
+        if "Specification" in changes and "DeploymentConfig" in resource.properties:
+            changes["DeploymentConfig"] = resource.properties["DeploymentConfig"]
         if changes:
             request = {"InferenceComponentName": resource.name, **changes}
             self._call("update_inference_component", resource.name, **request)
-        self._set_tags(resource, found)
+
+    def finish(self, resource: Resource, found: Found) -> None:
+        """Say what it serves now."""
+        self._set_tags(resource, found, marks=False)
+
+    def _creation(self, resource: Resource) -> dict[str, Any]:
+        return {key: value for key, value in resource.properties.items() if key not in UPDATE_ONLY_OF_COMPONENTS}
 
     def _properties(self, described: Document) -> Document:
         runtime = described.get("RuntimeConfig", {})

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from llm_deploy.aws import Session
 from llm_deploy.deploy.inventory import KindManager, Managers
 from llm_deploy.spec import Place
+from llm_deploy.targets.sagemaker.alarms import AlarmManager
 from llm_deploy.targets.sagemaker.autoscaling import ScalableTargetManager, ScalingPolicyManager
 from llm_deploy.targets.sagemaker.hosting import (
     EndpointConfigManager,
@@ -21,7 +22,10 @@ from llm_deploy.targets.sagemaker.users import AccessKeyManager, SecretSink, Use
 
 
 def hosting_managers(session: Session) -> Managers:
-    """The kinds of an endpoint's deployment; deletion goes backwards: policies, targets, components, endpoint, ..."""
+    """The kinds of an endpoint's deployment; deletion goes backwards: alarms, policies, targets, components, ...
+
+    Alarms are made before what names them, as that says; a deletion takes them first, as nothing breaks without them.
+    """
     return _by_kind(
         ModelManager(session),
         EndpointConfigManager(session),
@@ -29,6 +33,7 @@ def hosting_managers(session: Session) -> Managers:
         InferenceComponentManager(session),
         ScalableTargetManager(session),
         ScalingPolicyManager(session),
+        AlarmManager(session),
     )
 
 

@@ -27,6 +27,7 @@ from llm_deploy.resource import (
     content_name,
 )
 from llm_deploy.spec import DeploymentSpec, EndpointType, ResolvedSpec, S3Model, TargetTracking, durations
+from llm_deploy.targets.sagemaker import rollouts
 
 Document = dict[str, Any]
 
@@ -45,7 +46,7 @@ def resources(resolved: ResolvedSpec) -> tuple[Resource, ...]:
     """Everything that a deployment is made of, in the order in which it is made. Pure."""
     model = _model(resolved)
     config = _endpoint_config(resolved, model.name)
-    found = [model, config, _endpoint(resolved, config.name)]
+    found = [model, config, *rollouts.alarms(resolved, _tags(resolved)), _endpoint(resolved, config.name)]
     if resolved.component_name is not None:
         found.append(_component(resolved, model.name))
     found.extend(_scaling(resolved))
@@ -161,6 +162,8 @@ def _endpoint(resolved: ResolvedSpec, config_name: str) -> Resource:
     if resolved.spec.autoscaling is not None:
         # An update would otherwise reset the instance count that autoscaling chose to the initial one.
         document["RetainAllVariantProperties"] = True
+    if policy := rollouts.endpoint_policy(resolved):
+        document["DeploymentConfig"] = policy
     sampling = resolved.spec.generation.model_dump()
     return Resource(
         "Endpoint",
@@ -173,11 +176,16 @@ def _endpoint(resolved: ResolvedSpec, config_name: str) -> Resource:
             TAG_TTL: durations.canonical(resolved.spec.ttl) if resolved.spec.ttl else FOREVER,
             TAG_SAMPLING: " ".join(f"{key}={value}" for key, value in sampling.items()),
         },
-        depends_on=("EndpointConfig",),
+        depends_on=("EndpointConfig", *(_alarm_ids(resolved) if policy else ())),
         purpose="what callers invoke; bills from now until it is deleted",
-        write_only=frozenset({"RetainAllVariantProperties"}),
+        write_only=frozenset({"RetainAllVariantProperties", "DeploymentConfig"}),
         create_only=frozenset({f"Tags.{TAG_ENDPOINT_TYPE}", f"Tags.{TAG_NETWORK}"}),
+        rollout=rollouts.endpoint_rollout(resolved),
     )
+
+
+def _alarm_ids(resolved: ResolvedSpec) -> tuple[str, ...]:
+    return tuple(alarm.id for alarm in rollouts.alarms(resolved, {}))
 
 
 def _component(resolved: ResolvedSpec, model_name: str) -> Resource:
@@ -200,6 +208,7 @@ def _component(resolved: ResolvedSpec, model_name: str) -> Resource:
         "VariantName": spec.variant_name,
         "Specification": specification,
         "RuntimeConfig": {"CopyCount": spec.resources.copies},
+        "DeploymentConfig": rollouts.component_policy(resolved),
     }
     return Resource(
         "InferenceComponent",
@@ -207,10 +216,11 @@ def _component(resolved: ResolvedSpec, model_name: str) -> Resource:
         name,
         document,
         tags={**_tags(resolved), TAG_CONTENT: content_hash(specification)},
-        depends_on=("Model", "Endpoint"),
+        depends_on=("Model", "Endpoint", *_alarm_ids(resolved)),
         purpose=f"{_copies(spec)} of the model, {_accelerators(spec)} each",
-        write_only=frozenset({"RuntimeConfig.CopyCount"} if spec.autoscaling else ()),
+        write_only=frozenset({"DeploymentConfig", *(["RuntimeConfig.CopyCount"] if spec.autoscaling else [])}),
         create_only=frozenset({"VariantName"}),
+        rollout=rollouts.component_rollout(resolved),
     )
 
 

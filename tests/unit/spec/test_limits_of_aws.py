@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from llm_deploy.spec import DeploymentSpec, Instance, Network, Resources, Timeouts, fields, rules
+from llm_deploy.spec import DeploymentSpec, Instance, Network, Resources, Timeouts, Update, fields, rules, updates
 
 
 @cache
@@ -54,6 +54,11 @@ LIMITS: list[tuple[type[Any], str, str]] = [
     (Resources, "num_accelerators", "InferenceComponentComputeResourceRequirements.NumberOfAcceleratorDevicesRequired"),
     (Network, "security_group_ids", "VpcConfig.SecurityGroupIds"),
     (Network, "subnets", "VpcConfig.Subnets"),
+    (Update, "wait_s", "TrafficRoutingConfig.WaitIntervalInSeconds"),
+    (Update, "wait_s", "InferenceComponentRollingUpdatePolicy.WaitIntervalInSeconds"),
+    (Update, "termination_wait_s", "BlueGreenUpdatePolicy.TerminationWaitInSeconds"),
+    (Update, "max_execution_s", "BlueGreenUpdatePolicy.MaximumExecutionTimeoutInSeconds"),
+    (Update, "max_execution_s", "RollingUpdatePolicy.MaximumExecutionTimeoutInSeconds"),
 ]
 
 
@@ -137,3 +142,8 @@ def test_metrics_and_routing_are_awss_words() -> None:
     assert {*rules.METRICS_OF_COPIES.values(), *rules.METRICS_OF_INSTANCES.values()} <= known
     routing = get_args(DeploymentSpec.model_fields["routing_strategy"].annotation)
     assert set(routing) <= set(shape("sagemaker", "RoutingStrategy").enum)
+
+
+def test_as_many_alarms_as_aws_takes() -> None:
+    """AutoRollbackConfiguration takes ten."""
+    assert sagemaker("AutoRollbackConfig.Alarms")["max"] == updates.MOST_ALARMS

@@ -174,9 +174,9 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "environment.AWS_SECRET_ACCESS_KEY",
     ),
     (
-        "there are at most 40 tags",
-        {"tags": {str(n): "" for n in range(40)}},
-        {"tags": {str(n): "" for n in range(41)}},
+        "there are at most 35 tags",
+        {"tags": {str(n): "" for n in range(35)}},
+        {"tags": {str(n): "" for n in range(36)}},
         "tags",
     ),
     ("tags of AWS are AWS's", {"tags": {"aws-x": "y"}}, {"tags": {"AWS:x": "y"}}, "tags.AWS:x"),

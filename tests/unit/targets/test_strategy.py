@@ -17,6 +17,7 @@ from llm_deploy.deploy.plan import compare, decide
 from llm_deploy.errors import ConflictError
 from llm_deploy.resource import (
     ACCOUNT_OF_STACK,
+    ALARM,
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
@@ -29,6 +30,7 @@ from llm_deploy.resource import (
     tag_list,
 )
 from llm_deploy.spec import DeploymentSpec, EndpointType
+from llm_deploy.targets.sagemaker.hosting import UPDATE_ONLY, UPDATE_ONLY_OF_COMPONENTS
 from llm_deploy.targets.sagemaker.strategy import resources
 from tests.specs import PLACE, resolved, specs, twin
 
@@ -40,14 +42,18 @@ OPERATIONS = {
     INFERENCE_COMPONENT: ("sagemaker", "CreateInferenceComponent"),
     SCALABLE_TARGET: ("application-autoscaling", "RegisterScalableTarget"),
     SCALING_POLICY: ("application-autoscaling", "PutScalingPolicy"),
+    ALARM: ("cloudwatch", "PutMetricAlarm"),
 }
 SESSION = botocore.session.get_session()
-MODELS = {service: SESSION.get_service_model(service) for service in ("sagemaker", "application-autoscaling")}
+MODELS = {
+    service: SESSION.get_service_model(service) for service in ("sagemaker", "application-autoscaling", "cloudwatch")
+}
 
 
 def request_of(resource: Resource) -> dict[str, object]:
     """What a manager sends to create a resource."""
-    sent = {key: value for key, value in resource.properties.items() if key != "RetainAllVariantProperties"}
+    dropped = {ENDPOINT: UPDATE_ONLY, INFERENCE_COMPONENT: UPDATE_ONLY_OF_COMPONENTS}.get(resource.kind, frozenset())
+    sent = {key: value for key, value in resource.properties.items() if key not in dropped}
     if not resource.tags:
         return sent
     return sent | {"Tags": dict(resource.tags) if resource.kind == SCALABLE_TARGET else tag_list(resource.tags)}
@@ -85,6 +91,7 @@ def test_names_follow_from_content_and_fit_aws(spec: DeploymentSpec) -> None:
     first, second = resources(resolved(spec)), resources(resolved(spec))
     assert [resource.name for resource in first] == [resource.name for resource in second]
     for resource in first:
+        assert resource.kind != ALARM or resource.tags[TAG_DEPLOYMENT] == spec.name
         if resource.kind.startswith("AWS::SageMaker"):
             assert len(resource.name) <= 63
             assert resource.name.startswith(spec.name) or resource.kind == INFERENCE_COMPONENT
