@@ -131,6 +131,7 @@ def roles_wish(spec: DeploymentSpec, place: Place, prefix: str | None = None) ->
         subnet_ids=spec.network.subnets,
         security_group_ids=spec.network.security_group_ids,
         repositories=wishes.repositories_of(spec.image, place),
+        alarms=spec.update.alarms.count > 0,
         user=False,
     )
 

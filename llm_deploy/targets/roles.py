@@ -75,6 +75,7 @@ def wish_for(
         subnet_ids=spec.network.subnets if spec else (),
         security_group_ids=spec.network.security_group_ids if spec else (),
         repositories=wishes.repositories_of(spec.image if spec else None, place),
+        alarms=spec is None or spec.update.alarms.count > 0,
         trusted_principals=trust.principals,
         oidc_provider=wishes.provider_arn(trust.oidc_provider, place),
         oidc_subjects=trust.oidc_subjects,

@@ -37,6 +37,7 @@ DEPLOY_POLICIES = (
     "deploy-endpoints",
     "deploy-components",
     "deploy-scaling",
+    "deploy-alarms",
     "deploy-logs",
     "invoke",
 )
@@ -62,6 +63,7 @@ class RolesWish:
         kms_key: A key's id or ARN, when deployments use one. No alias: IAM does not grant by alias.
         subnet_ids, security_group_ids: Those of the VPC, when deployments use one.
         repositories: ARNs of own image repositories, beside those of the engines.
+        alarms: Whether alarms are to roll updates back.
         trusted_principals: ARNs of who may assume the deploy role. None here and no `oidc_provider`: whoever the
             account's own policies allow to.
         oidc_provider, oidc_subjects: ARN of an OpenID Connect provider of the account, and whole subjects.
@@ -77,6 +79,7 @@ class RolesWish:
     subnet_ids: tuple[str, ...] = ()
     security_group_ids: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
+    alarms: bool = True
     trusted_principals: tuple[str, ...] = ()
     oidc_provider: str | None = None
     oidc_subjects: tuple[str, ...] = ()
@@ -170,6 +173,7 @@ def scope(wish: RolesWish) -> Scope:
         config=named,
         model=named,
         component=named,
+        alarm=named,
         deployment=named,
         execution_role_arn=wish.execution_role_arn,
         repositories=tuple(sorted({*repositories(wish.place), *wish.repositories})),
@@ -178,6 +182,7 @@ def scope(wish: RolesWish) -> Scope:
         kms_key=wish.kms_key,
         subnet_ids=wish.subnet_ids,
         security_group_ids=wish.security_group_ids,
+        alarms=wish.alarms,
     )
 
 
@@ -185,6 +190,7 @@ def execution_templates(of: Scope) -> tuple[str, ...]:
     """The templates of the execution role that this scope needs."""
     network = bool(of.subnet_ids and of.security_group_ids)
     optional = {
+        "execution-alarms": of.alarms,
         "execution-weights": of.model_bucket is not None,
         "execution-kms": of.kms_key is not None,
         "execution-vpc": network,

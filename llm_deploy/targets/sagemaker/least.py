@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from llm_deploy.resource import (
+    ALARM,
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
@@ -23,7 +24,11 @@ Identity = Literal["deploy", "invoke", "execution"]
 IDENTITIES: tuple[Identity, ...] = get_args(Identity)
 
 _HASH_CHARACTERS = 8
-_OF_KINDS: Mapping[str, str] = {"deploy-components": INFERENCE_COMPONENT, "deploy-scaling": SCALABLE_TARGET}
+_OF_KINDS: Mapping[str, str] = {
+    "deploy-components": INFERENCE_COMPONENT,
+    "deploy-scaling": SCALABLE_TARGET,
+    "deploy-alarms": ALARM,
+}
 """Templates that only deployments with a kind need."""
 _OF_INSTANCES = frozenset({"ScaleInstances", "InstanceAlarms"})
 _OF_COPIES = frozenset({"ScaleCopies", "CopyAlarms"})
@@ -74,6 +79,7 @@ def _scope(resolved: ResolvedSpec, wanted: Mapping[str, Resource]) -> Scope:
         config=_any_content(wanted[ENDPOINT_CONFIG]),
         model=_any_content(wanted[MODEL]),
         component=component.name if component else None,
+        alarm=f"{spec.name}-*",
         deployment=wanted[ENDPOINT].tags[TAG_DEPLOYMENT],
         execution_role_arn=resolved.execution_role_arn,
         repositories=wishes.repositories_of(resolved.image_uri, place),
@@ -82,6 +88,7 @@ def _scope(resolved: ResolvedSpec, wanted: Mapping[str, Resource]) -> Scope:
         kms_key=wishes.key_for(spec),
         subnet_ids=spec.network.subnets,
         security_group_ids=spec.network.security_group_ids,
+        alarms=spec.update.alarms.count > 0,
     )
 
 

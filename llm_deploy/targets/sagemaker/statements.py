@@ -37,12 +37,14 @@ class Scope:
         prefix: What names begin with that may be read.
         endpoint, config, model, component: Patterns of names that may be changed; `*` stands for anything. Without
             a component, nothing is said of components.
+        alarm: Pattern of the names of alarms that roll updates back.
         deployment: Pattern of the ownership tag's value.
         execution_role_arn: The role that may be passed to SageMaker.
         repositories: ARNs of the image repositories that containers come from.
         model_bucket, model_prefix: Where own weights lie, when they do.
         kms_key: A key's id or ARN. No alias: IAM does not grant by alias.
         subnet_ids, security_group_ids: Those of the VPC.
+        alarms: Whether SageMaker watches alarms under the execution role.
     """
 
     place: Place
@@ -51,6 +53,7 @@ class Scope:
     config: str
     model: str
     component: str | None
+    alarm: str
     deployment: str
     execution_role_arn: str
     repositories: tuple[str, ...] = ()
@@ -59,6 +62,7 @@ class Scope:
     kms_key: str | None = None
     subnet_ids: tuple[str, ...] = ()
     security_group_ids: tuple[str, ...] = ()
+    alarms: bool = False
 
 
 def statements(name: str, scope: Scope) -> list[Document]:
@@ -145,6 +149,7 @@ def _placeholders(scope: Scope) -> dict[str, Sequence[str]]:
         "Region": [place.region],
         "Account": [place.account],
         "EndpointLog": [scope.endpoint],
+        "Alarm": [scope.alarm],
         "Deployment": [scope.deployment],
         "ExecutionRole": [scope.execution_role_arn],
         "Repository": scope.repositories,

@@ -43,6 +43,7 @@ Document = dict[str, Any]
 TYPES = ("inference-component", "model")
 COPIES, MACHINES, ANOTHER = f"{PREFIX}-copies", f"{PREFIX}-machines", f"{PREFIX}-another"
 SPECS = {COPIES: spec_of(COPIES, "inference-component"), MACHINES: spec_of(MACHINES, "model")}
+ALARM, OTHER_ALARM = {"update__alarms__errors_above": "5"}, {"update__alarms__errors_above": "6"}
 NEW = spec_of(ANOTHER, "inference-component")
 WISH = iam.RolesWish(Place(region="eu-central-1", account="000000000000"), PREFIX)
 GRANTED = {name: statements(name, iam.scope(WISH)) for name in iam.DEPLOY_POLICIES}
@@ -167,6 +168,24 @@ CASES = (
     ),
     Case("CopyAlarms", lambda at: at.change(COPIES, autoscaling__target="7")),
     Case("InstanceAlarms", lambda at: at.change(MACHINES, autoscaling__target="7")),
+    Case("MakeAlarms", lambda at: at.change(MACHINES, **ALARM), before=lambda at: at.change(MACHINES)),
+    Case(
+        "MakeAlarms", lambda at: at.change(MACHINES, **ALARM), "cloudwatch:TagResource", lambda at: at.change(MACHINES)
+    ),
+    Case("ChangeAlarms", lambda at: at.change(MACHINES, **OTHER_ALARM), before=lambda at: at.change(MACHINES, **ALARM)),
+    Case(
+        "ChangeAlarms",
+        lambda at: at.change(MACHINES, **ALARM, tags__c="d"),
+        "cloudwatch:TagResource",
+        lambda at: at.change(MACHINES, **ALARM),
+    ),
+    Case(
+        "ChangeAlarms",
+        lambda at: at.change(MACHINES),
+        "cloudwatch:DeleteAlarms",
+        lambda at: at.change(MACHINES, **ALARM),
+    ),
+    Case("ReadAlarmTags", lambda at: at.look(MACHINES), before=lambda at: at.change(MACHINES, **ALARM)),
     Case("ReadTargetTags", lambda at: at.look(MACHINES)),
     Case("FindPolicies", lambda at: at.look(MACHINES)),
     Case("Invoke", lambda at: at.ask(MACHINES)),
@@ -180,14 +199,22 @@ def record(narrow: Terminal, account: Account) -> list[Document]:
     for endpoint_type in TYPES:
         name = f"{PREFIX}-{endpoint_type}"
         made = ("deploy-endpoint", str(TWIN), "--endpoint-type", endpoint_type, "--set", f"name={name}", "--yes")
-        narrow.run(*made)
+        narrow.run(*made, "--set", "update.alarms.errors_above=5")
         narrow.run("status", name)
         narrow.run("invoke", name, "The capital of France is", "--max-new-tokens", "2")
         narrow.run("invoke", name, "The capital of France is", "--max-new-tokens", "2", "--stream")
         narrow.run("logs", name)
-        changes = ("limits.max_input_tokens=1024", "autoscaling.target=7", "autoscaling.max_copies=3", "tags.team=x")
+        changes = (
+            "limits.max_input_tokens=1024",
+            "autoscaling.target=7",
+            "autoscaling.max_copies=3",
+            "update.alarms.errors_above=6",
+            "tags.team=x",
+        )
         narrow.run(*made, *(word for change in changes for word in ("--set", change)))
         narrow.run("list", "--all")
+        narrow.run("history", name)
+        narrow.run("rollback", name, "--yes")
         narrow.run("gc")
         narrow.run("delete-endpoint", name, "--logs", "--yes")
     return account.record(DEPLOYER)

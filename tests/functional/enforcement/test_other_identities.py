@@ -34,7 +34,7 @@ PLACE = Place(region="eu-central-1", account="000000000000")
 WISH = iam.RolesWish(PLACE, PREFIX)
 WEIGHTS = "s3://proof-weights/llm/"
 WITH_WEIGHTS = iam.RolesWish(PLACE, PREFIX, model_bucket="proof-weights", model_prefix="llm")
-NOT_EMULATED = {"logs:DescribeLogStreams", "cloudwatch:PutMetricData"}
+NOT_EMULATED = {"logs:DescribeLogStreams", "cloudwatch:PutMetricData", "cloudwatch:DescribeAlarms"}
 """What AWS documents for the execution role and the local cloud does not do with it; the report of the enforcement
 names them."""
 NAME = f"{PREFIX}-exec"
@@ -69,7 +69,8 @@ def test_who_may_only_invoke_invokes_and_does_nothing_else(narrow: Terminal, acc
 def test_the_least_policy_suffices(narrow: Terminal, account: Account, endpoint_type: str) -> None:
     """A role with nothing but `llmdeploy policy CONFIG` deploys that one deployment, changes, asks and deletes it."""
     name = f"{PREFIX}-least"
-    spec = (str(TWIN), "--endpoint-type", endpoint_type, "--set", f"name={name}")
+    alarm = ("--set", "update.alarms.errors_above=5")
+    spec = (str(TWIN), "--endpoint-type", endpoint_type, *alarm, "--set", f"name={name}")
     least = narrow.run("policy", *spec, "--json").json
     with account.role(f"{PREFIX}-least", inline=least) as arn:
         narrow.run("deploy-endpoint", *spec, "--yes", LLMDEPLOY_ROLE_ARN=arn)

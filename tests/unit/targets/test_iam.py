@@ -279,7 +279,8 @@ def test_a_plan_compares_the_arns_of_policies() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*iam.DEPLOY_POLICIES, "execution-base", "execution-weights", "execution-kms", "execution-vpc"]
+    "name",
+    [*iam.DEPLOY_POLICIES, "execution-base", "execution-alarms", "execution-weights", "execution-kms", "execution-vpc"],
 )
 def test_every_statement_says_what_needs_it(name: str) -> None:
     """The words beside the templates cover them and nothing else; Sids are unique over all that may be joined."""

@@ -64,6 +64,13 @@ def test_features_that_a_spec_does_not_use_are_not_granted() -> None:
     machines = {sid for sid, _, _ in allowed(resolved(endpoint_type="model", autoscaling=SCALING))}
     assert {"ScaleInstances", "InstanceAlarms"} <= machines
     assert not {"ScaleCopies", "CopyAlarms"} & machines
+    assert not {"MakeAlarms", "WatchAlarms"} & plain
+    watched = resolved(update={"alarms": {"errors_above": 5}})
+    assert {on for sid, _, on in allowed(watched) if sid == "MakeAlarms"} == {
+        "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:shop-bot-*"
+    }
+    assert "WatchAlarms" in {sid for sid, _, _ in allowed(watched, "execution")}
+    assert "WatchAlarms" not in {sid for sid, _, _ in allowed(resolved(), "execution")}
     copies = {sid for sid, _, _ in allowed(resolved(autoscaling=SCALING))}
     assert {"ScaleCopies", "CopyAlarms"} <= copies
     assert not {"ScaleInstances", "InstanceAlarms"} & copies

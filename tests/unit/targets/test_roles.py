@@ -137,7 +137,7 @@ def test_every_policy_of_the_plan_is_shown(tmp_path: Path) -> None:
     titles = [each.title.partition(", ")[0] for each in shown]
     assert titles == [
         "who may assume llmdeploy-twin-execution",
-        "what llmdeploy-twin-execution may do",
+        *["what llmdeploy-twin-execution may do"] * 2,
         "who may assume llmdeploy-twin-deployer",
         *["what llmdeploy-twin-deployer may do"] * len(iam.DEPLOY_POLICIES),
     ]
