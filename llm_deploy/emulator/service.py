@@ -23,6 +23,7 @@ A handler is `async def create_thing(call: Call) -> Document`. It raises `Servic
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import random
 from collections import Counter
@@ -31,6 +32,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llm_deploy.emulator import ledger
+from llm_deploy.emulator.backend.guard import KEY_HEADER
 from llm_deploy.emulator.clock import Clock
 from llm_deploy.emulator.http import Request
 from llm_deploy.emulator.settings import CloudSettings
@@ -64,11 +66,13 @@ class Call:
     Attributes:
         params: The input document as botocore's model names it; time stamps are seconds since the epoch.
         access_key: Who signed it; `None` when nobody did.
+        by_service: One of the cloud's own services calls, in the name of `access_key`: it may set AWS's own tags.
     """
 
     operation: str
     params: Document
     access_key: str | None = None
+    by_service: bool = False
 
 
 Operation = Callable[[Call], Awaitable[Document]]
@@ -162,6 +166,7 @@ class Cloud:
     Attributes:
         counters: Numbers for `GET /_local/health`: functions by name, asked at each request.
         unknown: How often each unimplemented operation was asked for.
+        own_key: What a call of the cloud's own services carries in `guard.KEY_HEADER`; empty without a backend.
     """
 
     settings: CloudSettings
@@ -175,6 +180,7 @@ class Cloud:
     counters: dict[str, Callable[[], int]] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    own_key: str = ""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def arn(self, service: str, resource: str) -> str:
@@ -205,6 +211,12 @@ class Cloud:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s failed", task.get_name(), exc_info=error)
+
+
+def is_own(cloud: Cloud, request: Request) -> bool:
+    """Whether a request comes from one of the cloud's own services: no client knows the key."""
+    given = request.headers.get(KEY_HEADER.decode(), "")
+    return bool(cloud.own_key) and hmac.compare_digest(given.encode(), cloud.own_key.encode())
 
 
 def not_implemented(cloud: Cloud, operation: str) -> ServiceError:

@@ -30,6 +30,7 @@ def install(cloud: Cloud) -> None:
     cloud.hooks.s3_has_objects = mount.s3_has_objects
     cloud.at_start.append(mount.begin)
     cloud.at_stop.append(mount.end)
+    cloud.own_key = mount.process.key.decode()
     cloud.counters["backend_pid"] = lambda: mount.process.pid or 0
 
 
@@ -42,6 +43,7 @@ def _backend_settings(cloud: Cloud) -> BackendSettings:
         region=settings.region,
         account=settings.account,
         public_port=settings.port,
+        speed=settings.speed,
     )
 
 

@@ -56,7 +56,7 @@ class ComponentOperations:
         arn = self._hosting.arn("inference-component", name)
         if self._hosting.find_component(name):
             raise refusal("sm.component.exists", arn=arn)
-        checked_tags(params.get("Tags"))
+        checked_tags(call)
         endpoint = self._endpoint(params["EndpointName"])
         specification = self._specification(params)
         copies = params.get("RuntimeConfig", {}).get("CopyCount", 1)
@@ -80,7 +80,7 @@ class ComponentOperations:
         }
         with self._hosting.cloud.store.transaction():
             self._hosting.save_component(document)
-            self._tags.set(arn, params.get("Tags"))
+            self._tags.set(arn, call)
         self._life.go_on(name)
         return {"InferenceComponentArn": arn}
 
