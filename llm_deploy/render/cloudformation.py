@@ -118,8 +118,8 @@ def _resource(resource: Resource, kinds: Mapping[str, str]) -> Document:
         properties["Tags"] = tag_list(resource.tags)
     found: Document = {"Type": resource.kind, "Properties": properties}
     implied = {ref.resource for ref in _instances(resource.properties, Ref)}
-    # cfn-lint's W3005: what a reference implies is not said twice.
-    if explicit := [needed for needed in resource.depends_on if needed in kinds and needed not in implied]:
+    # cfn-lint's W3005: what a reference implies is not said twice. The order is the CDK's.
+    if explicit := sorted(needed for needed in resource.depends_on if needed in kinds and needed not in implied):
         found["DependsOn"] = explicit
     return found
 
