@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from infra.node import use_node
 from llm_deploy.errors import LlmDeployError
+from llm_deploy.render import cloudformation
 from llm_deploy.targets.blueprint import draft
 
 DEFAULT_CONFIG = "configs/twin.yaml"
@@ -16,7 +17,7 @@ def main() -> None:
     """Build the app from the context and write the assembly where the cdk command wants it.
 
     Context (`-c KEY=VALUE`, or in cdk.json): config, endpoint_type, region, account, with_roles=true, and stack, the
-    stack's name, which is the deployment's by default.
+    stack's name, by default llmdeploy-NAME.
     """
     use_node()
     import aws_cdk as cdk  # noqa: PLC0415 - it starts Node
@@ -32,7 +33,7 @@ def main() -> None:
         account=context("account"),
         with_roles=str(context("with_roles")).lower() == "true",
     )
-    LlmEndpointStack(app, context("stack") or blueprint.name, blueprint)
+    LlmEndpointStack(app, context("stack") or cloudformation.stack_name(blueprint.name), blueprint)
     app.synth()
 
 

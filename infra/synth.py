@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.app import told
 from infra.node import use_node
+from llm_deploy.render import cloudformation
 from llm_deploy.targets.blueprint import Blueprint, draft
 
 
@@ -25,7 +26,7 @@ def synthesised(blueprint: Blueprint) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         app = cdk.App(outdir=folder, analytics_reporting=False)
-        stack = LlmEndpointStack(app, blueprint.name, blueprint)
+        stack = LlmEndpointStack(app, cloudformation.stack_name(blueprint.name), blueprint)
         template: dict[str, Any] = app.synth().get_stack_by_name(stack.stack_name).template
     return template
 

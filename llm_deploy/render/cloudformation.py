@@ -88,6 +88,11 @@ def template(
     return found
 
 
+def stack_name(deployment: str) -> str:
+    """The stack of a deployment; its own name may begin with a digit, which a stack's may not."""
+    return f"llmdeploy-{deployment}"
+
+
 def left_out(resources: Iterable[Resource]) -> tuple[Resource, ...]:
     """What a template does not hold although it is wanted."""
     return tuple(resource for resource in resources if resource.kind in NEVER_RENDERED)

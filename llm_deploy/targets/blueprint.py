@@ -94,7 +94,7 @@ def of_spec(
     spec: DeploymentSpec, place: Place, settings: Settings, *, with_roles: bool = False, prefix: str | None = None
 ) -> Blueprint:
     """A blueprint of a spec for a place, which may be symbolic. Raises SpecError."""
-    roles = iam.resources(_wish(spec, place, prefix)) if with_roles else ()
+    roles = iam.resources(roles_wish(spec, place, prefix)) if with_roles else ()
     named = named_role(spec, settings)
     if with_roles:
         role_name = next(role.name for role in roles if role.id == EXECUTION_ROLE)
@@ -115,17 +115,8 @@ def named_role(spec: DeploymentSpec, settings: Settings) -> str | None:
     return spec.execution_role_arn or settings.AWS_ARN_ROLE or kept_role_arn()
 
 
-def _place(region: str, account: str | None) -> Place:
-    if re.fullmatch(REGION_PATTERN, region) is None:
-        raise SpecError(f"region {region!r}: expected one such as eu-central-1.", hint="Use --region or AWS_REGION.")
-    if account is None:
-        return Place(partition=PARTITION_OF_STACK, region=region, account=ACCOUNT_OF_STACK)
-    if not _ACCOUNT.fullmatch(account):
-        raise SpecError(f"account {account!r}: expected the 12 digits of an AWS account.")
-    return Place(partition=catalog.partition(region), region=region, account=account)
-
-
-def _wish(spec: DeploymentSpec, place: Place, prefix: str | None) -> iam.RolesWish:
+def roles_wish(spec: DeploymentSpec, place: Place, prefix: str | None = None) -> iam.RolesWish:
+    """The roles that a deployment needs, without a user: its key has no place in a template. Raises SpecError."""
     bucket, folder = wishes.weights_for(None, spec)
     return iam.RolesWish(
         place,
@@ -137,6 +128,16 @@ def _wish(spec: DeploymentSpec, place: Place, prefix: str | None) -> iam.RolesWi
         security_group_ids=spec.network.security_group_ids,
         user=False,
     )
+
+
+def _place(region: str, account: str | None) -> Place:
+    if re.fullmatch(REGION_PATTERN, region) is None:
+        raise SpecError(f"region {region!r}: expected one such as eu-central-1.", hint="Use --region or AWS_REGION.")
+    if account is None:
+        return Place(partition=PARTITION_OF_STACK, region=region, account=ACCOUNT_OF_STACK)
+    if not _ACCOUNT.fullmatch(account):
+        raise SpecError(f"account {account!r}: expected the 12 digits of an AWS account.")
+    return Place(partition=catalog.partition(region), region=region, account=account)
 
 
 def _of_account(role: str, place: Place) -> str:
