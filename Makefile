@@ -5,17 +5,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CDK := $(VENV)/.cdk
 XDIST ?= 2
 
-.PHONY: demo test slow check format rows docs bench clean
+.PHONY: demo test slow check format rows docs bench synth clean
 
 demo: $(STAMP)
 	@$(BIN)/python scripts/demo.py
 
-test: $(STAMP)
+test: $(CDK)
 	$(BIN)/pytest -m "not slow" -n $(XDIST) --dist loadgroup
 
-slow: $(STAMP)
+slow: $(CDK)
 	$(BIN)/pytest -m slow
 
 check: $(STAMP)
@@ -40,9 +41,20 @@ docs: $(STAMP) rows
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llm_deploy needs Python 3.11 or newer")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "setting up $(VENV) (about a minute the first time)"
+	@echo "setting up $(VENV) (about a minute the first time)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# The CDK and its Node are 500 MB that only synth and its tests need.
+$(CDK): $(STAMP)
+	@echo "adding the CDK to $(VENV) (half a minute the first time)" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cdk-dev]' >&2
+	@touch $@
+
+# The stack's template on standard output: `make -s synth CONFIG=configs/twin.yaml`, or with ARGS="--with-roles".
+CONFIG ?= configs/twin.yaml
+synth: $(CDK)
+	@$(BIN)/python -m infra.synth $(CONFIG) $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run

@@ -51,6 +51,21 @@ class Ref:
     attribute: str
 
 
+ACCOUNT_OF_STACK = "${AWS::AccountId}"
+PARTITION_OF_STACK = "${AWS::Partition}"
+"""In place of a `Place`'s account and partition: whatever account a template is deployed to. The renderer makes
+references of them; nothing else may hold them, so a spec that does is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A text that whoever deploys a template gives. It stands in documents for templates only, never in a plan."""
+
+    name: str
+    description: str
+    pattern: str
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One object that a deployment wants to exist.

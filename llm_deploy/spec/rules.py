@@ -83,7 +83,17 @@ def dotted(path: Path) -> str:
 
 def check(spec: DeploymentSpec) -> tuple[Finding, ...]:
     """Everything that is wrong between the fields of a spec whose fields are right one by one."""
-    rules = (_token_limits, _environment, _tags, _network, _scaling, _copies, _managed_instances, _tensor_parallel)
+    rules = (
+        _token_limits,
+        _environment,
+        _tags,
+        _network,
+        _scaling,
+        _copies,
+        _managed_instances,
+        _tensor_parallel,
+        _nothing_for_a_template,
+    )
     return tuple(finding for rule in rules for finding in rule(spec))
 
 
@@ -319,3 +329,30 @@ def _tensor_parallel(spec: DeploymentSpec) -> Iterator[Finding]:
                 f"{value!r} contradicts resources.num_accelerators ({wanted}), which is the tensor parallel degree",
                 involves=(("resources", "num_accelerators"),),
             )
+
+
+STACK_SYMBOL = "${AWS::"
+REFERENCE = "Ref"
+
+
+def _nothing_for_a_template(spec: DeploymentSpec) -> Iterator[Finding]:
+    """A spec is the same deployment through calls and through a template, so no text of it may mean more in one."""
+    for path, text in _texts((), spec.model_dump(exclude={"description"})):
+        if STACK_SYMBOL in text:
+            yield Finding(
+                path, f"{STACK_SYMBOL}...}} means something in a CloudFormation template only; write the value"
+            )
+    if REFERENCE in spec.environment:
+        yield Finding(
+            ("environment", REFERENCE),
+            "CloudFormation takes a member of this name for a reference; choose another name",
+        )
+
+
+def _texts(path: Path, value: object) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        yield from (found for key, item in value.items() for found in _texts((*path, key), item))
+    elif isinstance(value, list | tuple):
+        yield from (found for index, item in enumerate(value) for found in _texts((*path, index), item))

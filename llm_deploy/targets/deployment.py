@@ -26,8 +26,8 @@ from llm_deploy.errors import (
 )
 from llm_deploy.resource import Resource
 from llm_deploy.spec import DeploymentSpec, ResolvedSpec
+from llm_deploy.targets.blueprint import named_role
 from llm_deploy.targets.registry import Connection, connect
-from llm_deploy.targets.roles import kept_role_arn
 from llm_deploy.targets.sagemaker import logs, strategy
 from llm_deploy.targets.sagemaker.diagnose import explained
 from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
@@ -82,7 +82,7 @@ def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
     Raises:
         SpecError: There is none, or it is of another account than the credentials.
     """
-    named = spec.execution_role_arn or connection.settings.AWS_ARN_ROLE or kept_role_arn()
+    named = named_role(spec, connection.settings)
     if named is not None and named.split(":")[4] == connection.account:
         return named
     if connection.prepared_role_arn is not None:

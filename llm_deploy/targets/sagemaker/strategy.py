@@ -55,7 +55,7 @@ def _model(resolved: ResolvedSpec) -> Resource:
         "PrimaryContainer": _container(resolved),
         **_network(resolved.spec),
     }
-    name = content_name(resolved.spec.name, document)
+    name = content_name(resolved.spec.name, _content(document))
     return Resource(
         "Model",
         MODEL,
@@ -84,7 +84,7 @@ def _endpoint_config(resolved: ResolvedSpec, model_name: str) -> Resource:
         document |= {"ExecutionRoleArn": resolved.execution_role_arn, **_network(spec)}
     if spec.kms_key_id:
         document["KmsKeyId"] = spec.kms_key_id
-    name = content_name(_config_base(spec), document)
+    name = content_name(_config_base(spec), _content(document))
     count = spec.instance.initial_count
     return Resource(
         "EndpointConfig",
@@ -95,6 +95,12 @@ def _endpoint_config(resolved: ResolvedSpec, model_name: str) -> Resource:
         depends_on=("Model",),
         purpose=f"{count} x {spec.instance.type}, {_price(resolved)}",
     )
+
+
+def _content(document: Document) -> Document:
+    """What a name is made from: the same in every account, so that a template that knows none has the same names."""
+    role = document.get("ExecutionRoleArn")
+    return document if role is None else {**document, "ExecutionRoleArn": role.partition(":role/")[2] or role}
 
 
 def _config_base(spec: DeploymentSpec) -> str:

@@ -11,14 +11,17 @@ import pytest
 from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 
+from llm_deploy import catalog
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import compare, decide
 from llm_deploy.errors import ConflictError
 from llm_deploy.resource import (
+    ACCOUNT_OF_STACK,
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
     MODEL,
+    PARTITION_OF_STACK,
     SCALABLE_TARGET,
     SCALING_POLICY,
     TAG_DEPLOYMENT,
@@ -27,7 +30,7 @@ from llm_deploy.resource import (
 )
 from llm_deploy.spec import DeploymentSpec, EndpointType
 from llm_deploy.targets.sagemaker.strategy import resources
-from tests.specs import resolved, specs, twin
+from tests.specs import PLACE, resolved, specs, twin
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 OPERATIONS = {
@@ -93,6 +96,21 @@ def test_another_model_is_another_name_and_other_tags_are_not() -> None:
     before, tagged, other = named(twin()), named(twin(tags={"team": "a"})), named(twin(model="org/other"))
     assert before["Model"].name == tagged["Model"].name
     assert before["Model"].name != other["Model"].name
+
+
+@pytest.mark.parametrize("endpoint_type", list(EndpointType), ids=["model", "inference-component"])
+def test_names_are_the_same_in_every_account_and_differ_by_role(endpoint_type: EndpointType) -> None:
+    """A template that knows no account has the names of a deployment in one; another role is another object."""
+
+    def names(role: str) -> list[str]:
+        return [each.name for each in resources(catalog.resolve(twin(endpoint_type=endpoint_type), PLACE, role))]
+
+    here = names("arn:aws:iam::123456789012:role/path/one")
+    assert here == names("arn:aws-cn:iam::210987654321:role/path/one")
+    assert here == names(f"arn:{PARTITION_OF_STACK}:iam::{ACCOUNT_OF_STACK}:role/path/one")
+    other = names("arn:aws:iam::123456789012:role/one")
+    assert here[0] != other[0]
+    assert here[1] != other[1]
 
 
 @pytest.mark.row("T3")

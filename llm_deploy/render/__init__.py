@@ -1,0 +1,1 @@
+"""Resource lists as documents that other tools deploy. Pure: nothing is asked of a cloud."""
