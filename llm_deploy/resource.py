@@ -39,6 +39,10 @@ TAG_NETWORK = "llmdeploy:network"
 """Hash of the VPC settings, or `none`."""
 TAG_MACHINE = "llmdeploy:machine"
 """The machine behind a scalable variant."""
+TAG_OF_CLOUDFORMATION = "aws:cloudformation:stack-name"
+TAG_STACK = "llmdeploy:stack"
+"""The CloudFormation stack that holds an object. CloudFormation's own tag for that is not on every kind.
+Source: registry schemas, `cloudFormationSystemTags`: models and alarms have it, endpoints and components do not."""
 TAG_SAMPLING = "llmdeploy:sampling"
 """Default sampling parameters for the deployment's clients: `temperature=0.01 top_p=0.9 max_new_tokens=150`."""
 
@@ -124,6 +128,11 @@ def tag_map(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
 def owner(tags: Mapping[str, str]) -> str | None:
     """The deployment that these tags claim an object for, or `None`."""
     return tags.get(TAG_DEPLOYMENT)
+
+
+def stack_of(tags: Mapping[str, str]) -> str | None:
+    """The CloudFormation stack that holds an object, ours or another tool's, or `None`."""
+    return tags.get(TAG_STACK) or tags.get(TAG_OF_CLOUDFORMATION)
 
 
 def in_dependency_order(resources: Sequence[Resource]) -> tuple[Resource, ...]:

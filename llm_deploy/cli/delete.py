@@ -21,17 +21,19 @@ def delete_endpoint(
 ) -> None:
     """Remove everything of a deployment, from whatever state it is in, and search again to prove it.
 
-    The exit code is 0 only when nothing is left.
+    Where a CloudFormation stack holds the deployment, the stack is deleted. The exit code is 0 only when nothing is
+    left.
     """
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import Receipt, plan_document, what_was_done
-    from llm_deploy.targets import deployment
     from llm_deploy.targets.registry import connect
+    from llm_deploy.targets.removal import plan_removal
 
     name = _deployment_name(name)
     connection = connect(target)
     screen.say(connection.describe())
-    plan = deployment.plan_removal(name, connection)
+    removal = plan_removal(name, connection)
+    plan = removal.plan
     screen.show_plan(plan, f"{name}:")
     if dry_run:
         if as_json:
@@ -41,7 +43,7 @@ def delete_endpoint(
     steps = []
     if plan.changes:
         screen.agree(f"Delete {len(plan.changes)} objects of {name} in {connection.region}?", yes=yes)
-        steps = screen.follow(deployment.service_for(connection).delete(plan, timeout_s=timeout_s))
+        steps = screen.follow(removal.steps(timeout_s=timeout_s))
     receipt = Receipt(
         deployment=name,
         target=connection.target,

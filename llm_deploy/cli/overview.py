@@ -75,6 +75,8 @@ def status(name: options.Name, target: options.Target = None, as_json: options.A
         copies = f"{component.copies} of {component.desired_copies} copies"
         typer.echo(f"  component  {component.name}: {component.status}, {copies}{reason}")
     typer.echo(f"  bills      {'price unknown' if cost is None else f'${cost:.2f}/h at list price'}")
+    if found.stack is not None:
+        typer.echo(f"  stack      {found.stack}, changed and deleted through CloudFormation")
     for key, value in found.notes.items():
         typer.echo(f"  note       {key}: {value}")
 

@@ -95,6 +95,7 @@ def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
     Raises:
         ConflictError: A name is taken by something that is not ours, or a change cannot be made in place.
     """
+    refuse_what_a_stack_holds(inventory)
     ordered = in_dependency_order(wanted)
     changes: dict[str, Change] = {}
     for resource in ordered:
@@ -106,6 +107,7 @@ def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
 
 def plan_deletion(inventory: Inventory, order: Sequence[str]) -> Plan:
     """The changes towards the empty list; `order` names the kinds as they are made, so deletion goes backwards."""
+    refuse_what_a_stack_holds(inventory)
     rank = {kind: position for position, kind in enumerate(order)}
     ours = sorted(inventory.ours(), key=lambda found: (-rank[found.kind], found.name))
     return Plan(inventory.deployment, tuple(_deletion(found) for found in ours))
@@ -147,6 +149,16 @@ def not_ours(found: Found, deployment: str) -> ConflictError:
         f"{short_kind(found.kind)} '{found.name}' exists already and is not ours: {who}.",
         hint=f"Choose another name than '{deployment}', or remove the object with the tool that made it.",
     )
+
+
+def refuse_what_a_stack_holds(inventory: Inventory) -> None:
+    """Raise ConflictError where a stack holds any of it: a change beside the stack would be a drift that it undoes."""
+    for stack in sorted(inventory.stacks):
+        raise ConflictError(
+            f"CloudFormation stack '{stack}' holds objects of '{inventory.deployment}'; they are changed through it.",
+            hint="Deploy with `--via cloudformation`, which updates the stack, or remove the deployment with "
+            "`llmdeploy delete-endpoint`, which deletes it.",
+        )
 
 
 def short_kind(kind: str) -> str:

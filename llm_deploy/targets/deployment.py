@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from llm_deploy.targets.sagemaker import logs, strategy
 from llm_deploy.targets.sagemaker.diagnose import explained
 from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
 from llm_deploy.targets.sagemaker.managers import hosting_managers
+from llm_deploy.targets.stack.stacks import Stacks
 
 SMOKE_PROMPT = "The capital of France is"
 SMOKE_TOKENS = 16
@@ -71,9 +72,13 @@ class Deployed:
     plan: Plan
 
 
-def service_for(connection: Connection) -> DeploymentService:
-    """The deploy engine over a connection's managers."""
-    return DeploymentService(ResourceManager(connection))
+def service_for(connection: Connection, *, released: Collection[str] = ()) -> DeploymentService:
+    """The deploy engine over a connection's managers; `released`: CloudFormation stacks that hold nothing any more."""
+
+    def stack_exists(name: str) -> bool:
+        return name not in released and Stacks(connection.session).exists(name)
+
+    return DeploymentService(ResourceManager(connection), stack_exists=stack_exists)
 
 
 def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
@@ -115,8 +120,14 @@ def apply_deployment(
     service: DeploymentService | None = None,
 ) -> Iterator[Step]:
     """Carry out a plan. Long waits show the containers' last line; a failure comes with its cause and last lines."""
-    component = deployed.resolved.component_name
-    groups = logs.log_groups(deployed.resolved.spec.name, [component] if component else [])
+    steps = (service or service_for(connection)).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
+    yield from told_with_the_log(steps, deployed.resolved, connection)
+
+
+def told_with_the_log(steps: Iterator[Step], resolved: ResolvedSpec, connection: Connection) -> Iterator[Step]:
+    """The steps, long waits with the containers' last line, and a failure with its cause and their last lines."""
+    component = resolved.component_name
+    groups = logs.log_groups(resolved.spec.name, [component] if component else [])
     started_ms = int(time.time() * 1000)
 
     def lines() -> list[str]:
@@ -126,7 +137,6 @@ def apply_deployment(
             return []  # the log is a help; what is told without it must not be lost for it
 
     try:
-        steps = (service or service_for(connection)).apply(deployed.plan, timeout_s=timeout_s, wait=wait)
         yield from _with_the_log(steps, lines)
     except (DeployError, QuotaError, WaitTimeoutError) as error:
         raise explained(error, lines()) from error
@@ -144,9 +154,13 @@ def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iter
         yield replace(step, detail=said)
 
 
-def plan_removal(name: str, connection: Connection) -> Plan:
-    """What has to go so that nothing of a deployment is left. Raises ConflictError when the endpoint is not ours."""
-    plan = service_for(connection).plan_deletion(name)
+def plan_removal(name: str, connection: Connection, *, released: Collection[str] = ()) -> Plan:
+    """What has to go so that nothing of a deployment is left.
+
+    Raises:
+        ConflictError: The endpoint is not ours, or a stack holds it that is not among the `released` ones.
+    """
+    plan = service_for(connection, released=released).plan_deletion(name)
     for manager in (EndpointManager(connection.session), InferenceComponentManager(connection.session)):
         standing = manager.find(name)
         if standing is not None and standing.owned_by != name:

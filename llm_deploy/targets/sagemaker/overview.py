@@ -11,7 +11,7 @@ from typing import Any
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import AccessDeniedError, NotFoundError
-from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL
+from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL, stack_of
 from llm_deploy.targets.sagemaker.hosting import EndpointConfigManager, EndpointManager, InferenceComponentManager
 from llm_deploy.targets.sagemaker.tags import tags_of
 
@@ -48,6 +48,7 @@ class DeploymentStatus:
     Attributes:
         instances: By variant: instance type, current and desired count.
         notes: Tags that the cloud itself has put on endpoint and components (`aws:...`).
+        stack: The CloudFormation stack that holds it; `None`: none does.
     """
 
     name: str
@@ -60,6 +61,7 @@ class DeploymentStatus:
     instances: tuple[Mapping[str, Any], ...]
     components: tuple[ComponentStatus, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
+    stack: str | None = None
 
 
 def deployments(session: Session) -> Iterator[Deployment]:
@@ -99,6 +101,7 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
             for key, value in found.tags.items()
             if key.startswith("aws:")
         },
+        stack=stack_of(endpoint.tags),
     )
 
 
