@@ -203,6 +203,8 @@ class Engine:
             await original(stack_name, stack_id, *more, **named)
             if self.stacks[stack_name].pop("_delete_requested", False):
                 await self._stacks_module._delete_stack_async(stack_name, stack_id)  # noqa: SLF001
+                for identity in [each for each, found in self.change_sets.items() if found["StackId"] == stack_id]:
+                    del self.change_sets[identity]
 
         return deploy
 
@@ -234,6 +236,9 @@ class Engine:
                 entry["LogicalResourceId"],
             )  # fmt: skip
             provider.update(record["PhysicalResourceId"], record["Properties"], tagged, lambda: False)
+            # An ARN, by which it was taken in, has the name in lower case.
+            known, properties = record["Attributes"], record["Properties"]
+            record["Attributes"] = {name: properties.get(name, value) for name, value in known.items()}
 
     def _rolling_back(self, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """A rollback that knows of the resource that failed, and says which. Ledger: `cfn.rollback`."""

@@ -102,8 +102,12 @@ class HostingType:
         return self._made(arn, _name_of(arn))
 
     def exists(self, identifier: Mapping[str, str]) -> bool:
-        """Whether there is a resource of this ARN."""
-        return self._described(_name_of(identifier[self._arn])) is not None
+        """Whether there is a resource of this ARN, which has the name in lower case, so that it cannot be described."""
+        try:
+            self.calls.call("sagemaker", "ListTags", {"ResourceArn": identifier[self._arn]})
+        except RefusedError:
+            return False
+        return True
 
     def _made(self, arn: str, name: str) -> Made:
         return Made(arn, {self._arn: arn, **({self._name: name} if self.named else {})})
