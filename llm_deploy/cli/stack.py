@@ -41,7 +41,7 @@ def deploy_through_stack(loaded: LoadedSpec, connection: Connection, terms: Term
         if not _agreed(deployer, found, terms):
             break
         steps += screen.follow(deployer.apply(found, timeout_s=terms.timeout_s, wait=terms.wait))
-        if not found.follows_first:
+        if not found.comes_first:
             break
     if terms.dry_run:
         return

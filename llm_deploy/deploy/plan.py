@@ -123,7 +123,7 @@ def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
         note = f"{found.status}: {found.reason}" if found.reason else found.status
         return Change(Action.REPLACE, resource.kind, resource.name, resource, found, note=note)
     differences = () if resource.immutable else compare(resource, found)
-    _refuse_what_cannot_change(resource, differences)
+    refuse_what_cannot_change(resource, differences)
     if any(difference.path.removeprefix("Tags.") in resource.replace_on for difference in differences):
         note = "removed first and made again after: AWS changes no machine of a variant that may scale"
         return Change(Action.REPLACE, resource.kind, resource.name, resource, found, differences, note)
@@ -176,7 +176,8 @@ def _with_what_it_stands_on(change: Change, resource: Resource, others: Mapping[
     return change
 
 
-def _refuse_what_cannot_change(resource: Resource, differences: Iterable[Difference]) -> None:
+def refuse_what_cannot_change(resource: Resource, differences: Iterable[Difference]) -> None:
+    """Raise ConflictError for a difference in what AWS does not change on an object that exists."""
     for difference in differences:
         if difference.path in resource.create_only and difference.found is not None:
             what = difference.path.removeprefix("Tags.llmdeploy:")

@@ -9,7 +9,7 @@ from llm_deploy.deploy.apply import Clock, Step, SystemClock
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import Action, Change, Plan, short_kind
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S
-from llm_deploy.errors import ConflictError
+from llm_deploy.errors import AccessDeniedError, ConflictError
 from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.targets import deployment
 from llm_deploy.targets.registry import Connection
@@ -58,9 +58,16 @@ def plan_removal(name: str, connection: Connection) -> Removal:
     Raises:
         ConflictError: The endpoint is not ours, or its stack holds other things too.
     """
-    stacks = _holders(name, connection)
-    if not stacks:
-        return Removal(connection, deployment.plan_removal(name, connection))
+    own = _own_stack(name, connection)
+    if own is None:
+        try:
+            return Removal(connection, deployment.plan_removal(name, connection))
+        except ConflictError:
+            stacks = _named_stacks(name, connection)
+            if not stacks:
+                raise
+    else:
+        stacks = [own, *(each for each in _named_stacks(name, connection) if each.name != own.name)]
     plan = deployment.plan_removal(name, connection, released=[stack.name for stack in stacks])
     for stack in stacks:
         _refuse_what_holds_more(stack, plan, Stacks(connection.session))
@@ -68,13 +75,28 @@ def plan_removal(name: str, connection: Connection) -> Removal:
     return Removal(connection, Plan(name, (*lines, *plan.changes)), tuple(stacks))
 
 
-def _holders(name: str, connection: Connection) -> Sequence[Stack]:
-    """The deployment's own stack in whatever state, and other tools' stacks that its objects name."""
+def _own_stack(name: str, connection: Connection) -> Stack | None:
+    """The stack that a deployment through CloudFormation makes, in whatever state; `None` also where one may not ask.
+
+    One without tags is ours while it holds nothing: a change set, or an import, that was cut off. If it holds objects
+    of ours, their tags lead to it.
+    """
     stacks = Stacks(connection.session)
-    own = stacks.find(stack_name(name))
-    named = deployment.service_for(connection).inventory(name).stacks - {stack_name(name)}
-    others = [found for each in sorted(named) if (found := stacks.find(each)) is not None]
-    return [*([own] if own is not None else []), *others]
+    try:
+        found = stacks.find(stack_name(name))
+    except AccessDeniedError:
+        return None  # an identity that deploys without CloudFormation need not be allowed to ask it
+    if found is None or found.tags.get(TAG_DEPLOYMENT) == name:
+        return found
+    empty = TAG_DEPLOYMENT not in found.tags and (found.in_review or not stacks.members(found.name))
+    return found if empty else None
+
+
+def _named_stacks(name: str, connection: Connection) -> Sequence[Stack]:
+    """Stacks that the deployment's objects name, and that are there."""
+    stacks = Stacks(connection.session)
+    named = deployment.service_for(connection).inventory(name).stacks
+    return [found for each in sorted(named) if (found := stacks.find(each)) is not None]
 
 
 def _refuse_what_holds_more(stack: Stack, plan: Plan, stacks: Stacks) -> None:

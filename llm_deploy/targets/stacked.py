@@ -9,25 +9,16 @@ was rolled back while it was made is deleted. Cut off anywhere, the same command
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llm_deploy import catalog
 from llm_deploy.deploy.apply import Clock, Step, SystemClock
 from llm_deploy.deploy.inventory import Found, Inventory
-from llm_deploy.deploy.plan import Action, Change, Plan, not_ours, plan as imperative_plan, short_kind
+from llm_deploy.deploy.plan import Action, Change, Plan, plan as imperative_plan
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S
-from llm_deploy.errors import ConflictError, DeployError, NotFoundError, SpecError
-from llm_deploy.render import cloudformation
-from llm_deploy.resource import (
-    ENDPOINT,
-    SCALABLE_TARGET,
-    SCALING_POLICY,
-    TAG_DEPLOYMENT,
-    TAG_STACK,
-    Resource,
-)
+from llm_deploy.errors import ConflictError, DeployError
+from llm_deploy.resource import ENDPOINT, SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, TAG_STACK
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.targets import deployment
 from llm_deploy.targets.deployment import Deployed
@@ -36,13 +27,17 @@ from llm_deploy.targets.sagemaker import strategy
 from llm_deploy.targets.stack.changes import is_member, plan_lines
 from llm_deploy.targets.stack.events import STACK, EventReader
 from llm_deploy.targets.stack.follow import Follower
+from llm_deploy.targets.stack.refusals import (
+    made_otherwise,
+    not_our_stack,
+    refuse_foreign,
+    refuse_to_import,
+    refuse_what_no_update_can,
+    strangers,
+    stuck,
+)
 from llm_deploy.targets.stack.stacks import STUCK, UNFINISHED, Member, Stack, Stacks, Wish, stack_name
-
-TEMPLATE_LIMIT_BYTES = 51_200
-"""What CreateChangeSet takes as a text. Source: CloudFormation API reference, TemplateBody."""
-KEPT_BY_IMPORT = "RetainExceptOnCreate"
-"""The deletion policy that an import asks for; the update after it takes it away again.
-Source: CloudFormation user guide, import resources."""
+from llm_deploy.targets.stack.templates import identified, import_text, template_text
 
 
 @dataclass(frozen=True)
@@ -84,6 +79,11 @@ class StackDeployment:
         return self.stack is not None and self.stack.status in UNFINISHED
 
     @property
+    def comes_first(self) -> bool:
+        """Whether carrying it out only clears the way, so that it has to be planned again afterwards."""
+        return self.follows_first or self.deletes_first
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to do and nothing to wait for."""
         return not self.follows_first and self.change_set is None and self.plan.empty
@@ -123,53 +123,41 @@ class StackDeployer:
     def apply(
         self, found: StackDeployment, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = True
     ) -> Iterator[Step]:
-        """Carry it out. After an operation of an earlier run was followed, plan again."""
+        """Carry it out; where something comes first, only that."""
         steps = self._applied(found, self._follower(timeout_s), timeout_s, wait=wait)
         yield from deployment.told_with_the_log(steps, found.deployed.resolved, self.connection)
 
     def discard(self, found: StackDeployment) -> None:
         """Take the change set of a plan that is not carried out away, and the stack that only it was for."""
-        if found.change_set is None:
-            return
-        name = stack_name(found.name)
-        with suppress(NotFoundError):
-            self.stacks.discard_change_set(name)
-        standing = self.stacks.find(name)
-        if standing is not None and standing.in_review:
-            self.stacks.delete(standing.id)
+        if found.change_set is not None:
+            self.stacks.discard_change_set(found.change_set)
+            self.stacks.discard_review(stack_name(found.name))
 
     def _stack(self, name: str) -> Stack | None:
         stack = self.stacks.find(stack_name(name))
         if stack is None:
             return None
         owner = stack.tags.get(TAG_DEPLOYMENT)
-        # A stack in review, or one that an import was cut off in, has no tags yet.
-        if owner not in {name, None} or (owner is None and not (stack.in_review or stack.status.startswith("IMPORT"))):
-            raise ConflictError(
-                f"stack '{stack.name}' exists already and is not ours: it does not carry the tag "
-                f"{TAG_DEPLOYMENT}={name}.",
-                hint=f"Choose another name than '{name}', or delete the stack with the tool that made it.",
-            )
+        unknown = owner is None and stack.status in UNFINISHED and self.stacks.members(stack.name)
+        if owner not in {name, None} or unknown:
+            raise not_our_stack(stack, name)
         if stack.status in STUCK:
-            raise ConflictError(
-                f"stack '{stack.name}' is {stack.status}: {stack.reason or 'CloudFormation gives no reason'}",
-                hint=f"`aws cloudformation continue-update-rollback --stack-name {stack.name}` tries again to go back, "
-                "with --resources-to-skip without what blocks it; or `llmdeploy delete-endpoint` removes everything.",
-            )
+            raise stuck(stack)
         return stack
 
     def _compared(self, found: StackDeployment, *, import_existing: bool) -> StackDeployment:
         service = deployment.service_for(self.connection)
         inventory = service.inventory(found.name, found.deployed.resources)
         members = self._members(found.stack)
-        strangers = _strangers(found.deployed.resources, inventory, members)
-        if strangers and not import_existing:
-            raise _made_otherwise(strangers, found.name)
+        refuse_foreign(found.stack, members, inventory)
+        outsiders = strangers(found.deployed.resources, inventory, members)
+        if outsiders and not import_existing:
+            raise made_otherwise(outsiders, found.name)
         wanted = {(each.kind, each.name) for each in found.deployed.resources}
         outside = (each for each in inventory.ours() if each.key not in wanted and not is_member(each, members))
         # Scaling rules hang on what is inside and go with it.
         found = replace(found, spare=tuple(each for each in outside if each.kind not in _SCALING))
-        if strangers:
+        if outsiders:
             return self._with_imports(found, inventory)
         return self._with_change_set(found)
 
@@ -183,25 +171,26 @@ class StackDeployer:
             return _with_lines(found, (*kept, *_removals(found.spare)))
         lines = (*plan_lines(change_set["Changes"], found.deployed.resources), *_removals(found.spare))
         stack = self.stacks.find(change_set["StackId"])
-        return _with_lines(replace(found, change_set=change_set["ChangeSetId"], stack=stack), lines)
+        drawn = _with_lines(replace(found, change_set=change_set["ChangeSetId"], stack=stack), lines)
+        try:
+            refuse_what_no_update_can(drawn.plan)
+        except ConflictError:
+            self.discard(drawn)
+            raise
+        return drawn
 
     def _wish(self, found: StackDeployment) -> Wish:
         kind = "CREATE" if found.stack is None or found.stack.in_review else "UPDATE"
         name = stack_name(found.name)
         tags = {TAG_DEPLOYMENT: found.name, TAG_STACK: name}
-        return Wish(name, kind, _text(_template(found)), tags)
+        return Wish(name, kind, template_text(found.deployed.resources, _description(found)), tags)
 
     def _with_imports(self, found: StackDeployment, inventory: Inventory) -> StackDeployment:
-        """Only what is as wanted is taken in: an import changes nothing, and an update after it compares templates."""
-        changing = imperative_plan(found.deployed.resources, inventory).changing
+        """Take in what exists, all of it and as it is."""
+        resources = found.deployed.resources
         if found.stack is not None and not found.stack.in_review:
-            raise _made_otherwise(_strangers(found.deployed.resources, inventory, ()), found.name)
-        if any(change.action is not Action.DELETE for change in changing):
-            raise ConflictError(
-                f"'{found.name}' is not as wanted, so a stack cannot take it in: "
-                + ", ".join(f"{short_kind(change.kind)} {change.name}" for change in changing),
-                hint="Bring it up to date first, without --via; then import it.",
-            )
+            raise made_otherwise(strangers(resources, inventory, ()), found.name)
+        refuse_to_import(imperative_plan(resources, inventory).changing, found.name)
         lines = plan_lines(
             [
                 {"ResourceChange": {"Action": "Import", "LogicalResourceId": each.id, "ResourceType": each.kind}}
@@ -209,7 +198,8 @@ class StackDeployer:
             ],
             found.deployed.resources,
         )
-        imports = tuple(_identified(each, inventory) for each in found.deployed.resources)
+        standing = ((each, inventory.get(each)) for each in resources)
+        imports = tuple(identified(each, there) for each, there in standing if there is not None)
         stack_line = Change(Action.CREATE, STACK, stack_name(found.name), note="holds what exists from now on")
         return _with_lines(replace(found, imports=imports), (stack_line, *lines, *_removals(found.spare)))
 
@@ -219,13 +209,13 @@ class StackDeployer:
             return
         if found.deletes_first and found.stack is not None:
             yield from follower.deleted(found.stack)
-            found = self._with_change_set(replace(found, stack=None))
+            return
         if found.imports:
             yield from self._imported(found, follower)
             found = self._with_change_set(replace(found, stack=self.stacks.find(stack_name(found.name)), imports=()))
         if found.change_set is not None and found.stack is not None:
             if not wait:
-                self.stacks.execute(found.change_set)
+                follower.begin(found.stack, found.change_set)
                 return
             yield from follower.executed(found.stack, found.change_set, _by_id(found))
             self._check(found)
@@ -233,7 +223,8 @@ class StackDeployer:
 
     def _imported(self, found: StackDeployment, follower: Follower) -> Iterator[Step]:
         name = stack_name(found.name)
-        change_set = follower.worked_out(Wish(name, "IMPORT", _text(_import_template(found)), imports=found.imports))
+        wish = Wish(name, "IMPORT", import_text(found.deployed.resources), imports=found.imports)
+        change_set = follower.worked_out(wish)
         stack = self.stacks.find(name)
         if change_set is None or stack is None:
             raise DeployError(f"stack '{name}' is gone: somebody removed it while it was made.")
@@ -267,28 +258,8 @@ class StackDeployer:
 _SCALING = frozenset({SCALABLE_TARGET, SCALING_POLICY})
 
 
-def _template(found: StackDeployment) -> dict[str, Any]:
-    resolved = found.deployed.resolved
-    description = f"{found.name}: {strategy.model_id(resolved.spec)}, made by llmdeploy"
-    return cloudformation.template(found.deployed.resources, description=description)
-
-
-def _import_template(found: StackDeployment) -> dict[str, Any]:
-    """What CloudFormation takes for an import: no outputs, and a deletion policy on everything."""
-    template = _template(found)
-    resources = {name: {**each, "DeletionPolicy": KEPT_BY_IMPORT} for name, each in template["Resources"].items()}
-    return {"AWSTemplateFormatVersion": template["AWSTemplateFormatVersion"], "Resources": resources}
-
-
-def _text(template: Mapping[str, Any]) -> str:
-    text = cloudformation.to_json(template, indent=None)
-    size = len(text.encode())
-    if size > TEMPLATE_LIMIT_BYTES:
-        raise SpecError(
-            f"the template of this deployment has {size:,} bytes; CloudFormation takes {TEMPLATE_LIMIT_BYTES:,}.",
-            hint="Shorten `environment` and `tags`, which are most of it, or deploy without --via.",
-        )
-    return text
+def _description(found: StackDeployment) -> str:
+    return f"{found.name}: {strategy.model_id(found.deployed.resolved.spec)}, made by llmdeploy"
 
 
 def _with_lines(found: StackDeployment, lines: Sequence[Change]) -> StackDeployment:
@@ -307,38 +278,3 @@ def _removals(spare: Sequence[Found]) -> tuple[Change, ...]:
 
 def _by_id(found: StackDeployment) -> dict[str, Change]:
     return {change.resource.id: change for change in found.plan.changes if change.resource is not None}
-
-
-def _strangers(wanted: Sequence[Resource], inventory: Inventory, members: Sequence[Member]) -> list[Found]:
-    """What stands at wanted names outside the stack. Raises ConflictError for what is not this deployment's at all."""
-    standing = [found for each in wanted if (found := inventory.get(each)) and not is_member(found, members)]
-    for found in standing:
-        if found.owned_by != inventory.deployment:
-            raise not_ours(found, inventory.deployment)
-    return standing
-
-
-def _made_otherwise(strangers: Sequence[Found], name: str) -> ConflictError:
-    shown = ", ".join(f"{short_kind(found.kind)} {found.name}" for found in strangers)
-    return ConflictError(
-        f"'{name}' was deployed without CloudFormation; its stack does not hold {shown}.",
-        hint="Add --import-existing to take it into a stack as it is, or go on without --via.",
-    )
-
-
-def _identified(resource: Resource, inventory: Inventory) -> dict[str, Any]:
-    """A resource as an import names it. Source: registry schemas, primaryIdentifier."""
-    found = inventory.get(resource)
-    if found is None:
-        raise ConflictError(
-            f"{short_kind(resource.kind)} '{resource.name}' does not exist, so a stack cannot take it in.",
-            hint="Bring the deployment up to date first, without --via; then import it.",
-        )
-    if resource.kind == SCALABLE_TARGET:
-        names = ("ResourceId", "ScalableDimension", "ServiceNamespace")
-        identifier = {name: str(resource.properties[name]) for name in names}
-    elif resource.kind == SCALING_POLICY:
-        identifier = {"Arn": found.attributes["Arn"], "ScalableDimension": resource.properties["ScalableDimension"]}
-    else:
-        identifier = {f"{short_kind(resource.kind)}Arn": found.attributes["Arn"]}
-    return {"ResourceType": resource.kind, "LogicalResourceId": resource.id, "ResourceIdentifier": identifier}

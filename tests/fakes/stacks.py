@@ -48,6 +48,7 @@ class FakeCloudFormation:
         then: Events that come when a change set is executed or a deletion asked for.
         change_set: What DescribeChangeSet answers.
         validation: Reasons that early validation gives.
+        lost: The change set is gone when it is executed.
         calls: Operations that change something.
     """
 
@@ -58,6 +59,7 @@ class FakeCloudFormation:
     then: list[Document] = field(default_factory=list)
     change_set: Document = field(default_factory=dict)
     validation: Sequence[str] = ()
+    lost: bool = False
     calls: list[str] = field(default_factory=list)
 
     def session(self) -> Session:
@@ -88,6 +90,10 @@ class FakeCloudFormation:
         """What was given."""
         return self.change_set
 
+    def list_change_sets(self, **_: Any) -> Document:  # noqa: ANN401 - a request
+        """None besides the one that was asked for."""
+        return {"Summaries": []}
+
     def describe_events(self, **_: Any) -> Document:  # noqa: ANN401 - a request
         """What early validation found."""
         return {"OperationEvents": [{"ValidationStatusReason": reason} for reason in self.validation]}
@@ -99,6 +105,9 @@ class FakeCloudFormation:
 
     def execute_change_set(self, **_: Any) -> Document:  # noqa: ANN401 - a request
         """Begin."""
+        if self.lost:
+            message = "ChangeSet [change-set] does not exist"
+            raise ClientError({"Error": {"Code": "ChangeSetNotFound", "Message": message}}, "ExecuteChangeSet")
         self.calls.append("execute")
         self._go_on()
         return {}

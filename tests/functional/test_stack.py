@@ -225,6 +225,30 @@ def test_a_stack_takes_a_deployment_in_as_it_is(local_cloud: Terminal, pointed_a
     assert ("~", "InferenceComponent") in {(each["action"], each["kind"]) for each in changed["done"]}
 
 
+@pytest.mark.parametrize("then", [DEPLOY, DELETE])
+def test_a_killed_import_is_gone_on_with_either_way(local_cloud: Terminal, then: tuple[str, ...]) -> None:
+    """Between the import and the update after it the stack has no tags and would keep its objects; both ways end."""
+    local_cloud.run("deploy-endpoint", TWIN, "--yes")
+    killed_at(local_cloud, "in place  ScalingPolicy", *DEPLOY, "--import-existing")
+    local_cloud.run(*then)
+    if then is DEPLOY:
+        assert "Nothing to change." in local_cloud.run(*DEPLOY).err
+
+
+def test_what_no_update_can_do_is_refused_before_it(local_cloud: Terminal, pointed_at_it: dict[str, str]) -> None:
+    """Another endpoint type, another machine under autoscaling: refused with the way, instead of rolled back."""
+    model = ("--endpoint-type", "model")
+    machine = ("--set", "instance.type=ml.g6.2xlarge")
+    local_cloud.run(*DEPLOY, *model)
+    assert "AWS cannot change it" in local_cloud.run(*DEPLOY, code=7).err
+    refused = local_cloud.run(*DEPLOY, *model, *machine, code=7)
+    assert "--set autoscaling=null" in refused.err
+    assert stacks(pointed_at_it) == {STACK: "CREATE_COMPLETE"}
+    local_cloud.run(*DEPLOY, *model, "--set", "autoscaling=null")
+    local_cloud.run(*DEPLOY, *model, *machine)
+    assert local_cloud.run("status", "twin", "--json").json["instances"][0]["type"] == "ml.g6.2xlarge"
+
+
 def test_a_stack_of_another_tool_is_deleted_only_if_it_holds_nothing_else(
     local_cloud: Terminal, pointed_at_it: dict[str, str]
 ) -> None:
@@ -262,7 +286,7 @@ def test_a_stack_of_our_name_that_is_not_ours_is_left_alone(
         StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     assert "exists already and is not ours" in local_cloud.run(*DEPLOY, code=7).err
-    assert "and more: Topic Topic" in local_cloud.run(*DELETE, code=7).err
+    assert "There is nothing of twin" in local_cloud.run(*DELETE).err
     assert stacks(pointed_at_it) == {STACK: "CREATE_COMPLETE"}
     cloudformation.delete_stack(StackName=STACK)
 

@@ -12,9 +12,11 @@ from llm_deploy.deploy.plan import Action, Change, short_kind
 from llm_deploy.errors import (
     AccessDeniedError,
     CloudError,
+    ConflictError,
     DeployError,
     LeftoverError,
     LlmDeployError,
+    NotFoundError,
     WaitTimeoutError,
 )
 from llm_deploy.targets.stack.events import STACK, EventReader
@@ -55,7 +57,8 @@ class Follower:
             if found["Status"] == "FAILED":
                 reason = found.get("StatusReason", "")
                 problems = self._problems(identity) if EARLY_VALIDATION in reason else ()
-                self.stacks.discard_change_set(wish.stack)
+                self.stacks.discard_change_set(identity)
+                self.stacks.discard_review(wish.stack)
                 if any(words in reason for words in NO_CHANGES):
                     return None
                 raise _refused(wish.stack, reason, problems)
@@ -70,14 +73,25 @@ class Follower:
             planned: What was planned, by logical id.
 
         Raises:
+            ConflictError: Another run has put a change set of its own in its place.
             DeployError: It ended in another way; the message has the first failed resource's own reason.
             WaitTimeoutError: It was not done in time.
         """
         reader = EventReader(planned, self.stacks.last_event(stack.id))
-        self.stacks.execute(change_set)
+        self.begin(stack, change_set)
         ended = yield from self.until_settled(stack, reader)
         if ended.status not in GOOD_ENDS:
             raise failed(ended, reader)
+
+    def begin(self, stack: Stack, change_set: str) -> None:
+        """Execute a change set and do not wait. Raises ConflictError when another run has put its own in its place."""
+        try:
+            self.stacks.execute(change_set)
+        except NotFoundError as error:
+            raise ConflictError(
+                f"the change set of stack '{stack.name}' is gone: another run has planned since.",
+                hint="Look what it did with `llmdeploy status`, then run the same command again.",
+            ) from error
 
     def until_settled(self, stack: Stack, reader: EventReader) -> Generator[Step, None, Stack]:
         """The steps until nothing is in progress any more, however it ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,7 +119,8 @@ class Stacks:
 
     def begin_change_set(self, wish: Wish) -> str:
         """Have a change set worked out, in place of whatever an earlier run left; returns its id."""
-        self.discard_change_set(wish.stack)
+        with suppress(NotFoundError):
+            self._call("delete_change_set", wish.stack, StackName=wish.stack, ChangeSetName=CHANGE_SET)
         request: dict[str, Any] = {
             "StackName": wish.stack,
             "ChangeSetName": CHANGE_SET,
@@ -153,12 +155,20 @@ class Stacks:
         reasons = (event.get("ValidationStatusReason") for event in answer.get("OperationEvents", ()))
         return tuple(reason for reason in reasons if reason)
 
-    def discard_change_set(self, stack: str) -> None:
-        """Remove our change set of a stack; the absent is no error."""
-        try:
-            self._call("delete_change_set", stack, StackName=stack, ChangeSetName=CHANGE_SET)
-        except NotFoundError:
+    def discard_change_set(self, identity: str) -> None:
+        """Remove one change set; the absent is no error."""
+        with suppress(NotFoundError):
+            self._call("delete_change_set", identity, ChangeSetName=identity)
+
+    def discard_review(self, name: str) -> None:
+        """Remove a stack that has never been more than change sets, once it has none."""
+        stack = self.find(name)
+        if stack is None or not stack.in_review:
             return
+        with aws_errors(f"list the change sets of stack '{name}'"):
+            others = self._client.list_change_sets(StackName=stack.id)["Summaries"]
+        if not others:
+            self.delete(stack.id)
 
     def execute(self, change_set: str) -> None:
         """Begin what a change set says."""

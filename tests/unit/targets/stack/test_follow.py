@@ -6,7 +6,7 @@ import pytest
 
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.plan import Action
-from llm_deploy.errors import DeployError, LeftoverError, NotFoundError, QuotaError, WaitTimeoutError
+from llm_deploy.errors import ConflictError, DeployError, LeftoverError, NotFoundError, QuotaError, WaitTimeoutError
 from llm_deploy.resource import ENDPOINT, MODEL
 from llm_deploy.targets.stack.events import EventReader
 from llm_deploy.targets.stack.follow import NOT_VISIBLE_S, Follower
@@ -103,6 +103,13 @@ def test_waiting_tells_the_resource_that_is_waited_for() -> None:
     steps: list[Step] = list(follower(cloud).until_settled(UPDATED, EventReader()))
     assert {(step.stage, step.action, step.name) for step in steps} == {(Stage.WAITING, Action.UPDATE, "twin")}
     assert steps[-1].elapsed_s > 0
+
+
+def test_a_change_set_that_another_run_has_replaced_is_a_conflict() -> None:
+    """Of two runs that plan at once one executes; the other hears of it and has changed nothing."""
+    cloud = FakeCloudFormation(["CREATE_COMPLETE"], lost=True)
+    with pytest.raises(ConflictError, match="another run has planned since"):
+        follower(cloud).begin(UPDATED, "change-set")
 
 
 def test_a_deletion_that_fails_is_tried_once_more_and_then_names_what_blocks() -> None:
