@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_deploy.emulator import ledger
-from llm_deploy.emulator.backend.stacks.engine import Engine, Record
+from llm_deploy.emulator.backend.stacks.engine import Engine
+from llm_deploy.emulator.backend.stacks.providers import Record
 from llm_deploy.emulator.backend.stacks.values import add_values, known_now, with_values
 
 Parameters = Mapping[str, Any]

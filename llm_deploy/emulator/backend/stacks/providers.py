@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Document = dict[str, Any]
+Record = dict[str, Any]
+"""A stack, a resource or an event as the engine keeps it."""
 Stop = Callable[[], bool]
 """Whether whoever asked for the stack wants no more of it."""
 
