@@ -45,7 +45,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The CDK and its Node are 500 MB that only synth and its tests need.
+# The CDK and its Node are 650 MB that only synth and its tests need.
 $(CDK): $(STAMP)
 	@echo "adding the CDK to $(VENV) (half a minute the first time)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cdk-dev]' >&2

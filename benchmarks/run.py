@@ -22,6 +22,7 @@ else the machine was doing. Where a ratio is near its target, look at the quarti
 SECTIONS = (
     ("Start-up of the command line", "benchmarks.cli_startup"),
     ("Importing the client", "benchmarks.import_time"),
+    ("Rendering a template and planning", "benchmarks.planning"),
     ("Start of the local cloud", "benchmarks.local_cloud_start"),
     ("CPU of the model server beside the bare engine", "benchmarks.serving_overhead"),
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from infra.node import use_node
 from llm_deploy.errors import LlmDeployError
 from llm_deploy.render import cloudformation
 from llm_deploy.targets.blueprint import draft
 
+ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = "configs/twin.yaml"
 
 
@@ -24,7 +27,7 @@ def main() -> None:
 
     from infra.stack import LlmEndpointStack  # noqa: PLC0415 - as above
 
-    app = cdk.App(analytics_reporting=False)
+    app = cdk.App(outdir=_in_the_root(), analytics_reporting=False)
     context = app.node.try_get_context
     blueprint = draft(
         context("config") or DEFAULT_CONFIG,
@@ -35,6 +38,13 @@ def main() -> None:
     )
     LlmEndpointStack(app, context("stack") or cloudformation.stack_name(blueprint.name), blueprint)
     app.synth()
+
+
+def _in_the_root() -> str:
+    """Go to the project's root, whose `.env` and role file `llmdeploy` reads too; where the assembly is to go stays."""
+    output = Path(os.environ.get("CDK_OUTDIR", "cdk.out")).resolve()
+    os.chdir(ROOT)
+    return str(output)
 
 
 def told(run: Callable[[], None]) -> None:

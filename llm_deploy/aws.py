@@ -76,6 +76,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"^Cannot create already existing "), ConflictError),
     (re.compile(r"^Cannot update in-progress "), BusyError),
     (re.compile(r"while it is in state "), BusyError),
+    (re.compile(r"is a base inference component for one or more associated"), BusyError),
     (re.compile(r"service limit '"), QuotaError),
     (re.compile(r"^Stack (with id \S+|\[\S+\]) does not exist"), NotFoundError),
     (

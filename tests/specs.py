@@ -60,6 +60,7 @@ def specs(draw: st.DrawFn) -> DeploymentSpec:
         "autoscaling": draw(scaling),
         "environment": draw(st.dictionaries(st.from_regex(r"X_[A-Z0-9_]{1,12}", fullmatch=True), st.text(max_size=20))),
         "tags": draw(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.just("value"), max_size=3)),
+        "ttl": draw(st.sampled_from([None, "8h", "PT90M"])),
         "timeouts": {"container_startup_s": draw(st.none() | st.integers(60, 3600))},
     }
     try:

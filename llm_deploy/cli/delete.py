@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llm_deploy.cli import options
 
+if TYPE_CHECKING:
+    from llm_deploy.deploy.apply import Step
+    from llm_deploy.deploy.receipt import Receipt
+    from llm_deploy.targets.teardown import Removal
+
 
 def delete_endpoint(
     name: Annotated[str, typer.Argument(metavar="NAME|CONFIG", help="The deployment's name, or its spec's file.")],
     target: options.Target = None,
+    logs: Annotated[bool, typer.Option("--logs", help="Also the containers' log groups, which else stay.")] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
@@ -21,42 +28,80 @@ def delete_endpoint(
 ) -> None:
     """Remove everything of a deployment, from whatever state it is in, and search again to prove it.
 
-    Where a CloudFormation stack holds the deployment, the stack is deleted. The exit code is 0 only when nothing is
-    left.
+    What AWS is at work on is waited for; a CloudFormation stack that holds the deployment is deleted. The exit code is
+    0 only when nothing is left.
     """
     from llm_deploy.cli import screen
-    from llm_deploy.deploy.receipt import Receipt, plan_document, what_was_done
+    from llm_deploy.deploy.receipt import plan_document
+    from llm_deploy.targets import teardown
     from llm_deploy.targets.registry import connect
-    from llm_deploy.targets.removal import plan_removal
 
     name = _deployment_name(name)
     connection = connect(target)
     screen.say(connection.describe())
-    removal = plan_removal(name, connection)
-    plan = removal.plan
-    screen.show_plan(plan, f"{name}:")
+    found = teardown.prepare(name, connection, logs=logs)
+    show(found)
     if dry_run:
         if as_json:
-            screen.write_json(plan_document(plan))
+            screen.write_json(plan_document(found.plan))
         return
+    if found.plan.changes:
+        screen.agree(f"Delete {len(found.plan.changes)} objects of {name} in {connection.region}?", yes=yes)
+    remove(found, timeout_s=timeout_s, as_json=as_json)
+
+
+def show(found: Removal) -> None:
+    """What is about to go, and what stands beside it and stays."""
+    from llm_deploy.cli import screen
+    from llm_deploy.deploy.plan import short_kind
+
+    screen.show_plan(found.plan, f"{found.name}:")
+    for stranger in found.not_ours:
+        status = stranger.status or "carries no tag of llmdeploy"
+        screen.say(f"  not ours, left alone: {short_kind(stranger.kind)} {stranger.name}  ({status})")
+    if found.not_ours:
+        screen.say("  If it is yours, `llmdeploy gc --adopt NAME` makes it llmdeploy's.")
+
+
+def remove(found: Removal, *, timeout_s: float, as_json: bool) -> Receipt:
+    """Remove it and print the receipt, also of a removal that time ran out for.
+
+    Raises:
+        LeftoverError: Something is left.
+        WaitTimeoutError: The time ran out.
+    """
+    from llm_deploy.cli import screen
+    from llm_deploy.errors import WaitTimeoutError
+    from llm_deploy.targets import teardown
+
     started_s = time.monotonic()
-    steps = []
-    if plan.changes:
-        screen.agree(f"Delete {len(plan.changes)} objects of {name} in {connection.region}?", yes=yes)
-        steps = screen.follow(removal.steps(timeout_s=timeout_s))
-    receipt = Receipt(
-        deployment=name,
-        target=connection.target,
-        account=connection.account,
-        region=connection.region,
-        done=what_was_done(steps),
-        seconds=round(time.monotonic() - started_s, 2),
-        usd_per_hour=0.0,
-    )
+    steps: list[Step] = []
+    try:
+        screen.follow(teardown.carry_out(found, timeout_s=timeout_s), steps)
+    except WaitTimeoutError:
+        if as_json:
+            screen.write_json(teardown.receipt(found, steps, started_s, ended=False).document())
+        raise
+    receipt = teardown.receipt(found, steps, started_s)
     if as_json:
         screen.write_json(receipt.document())
-    headline = f"{name} is gone; nothing left." if plan.changes else f"There is nothing of {name}; nothing left."
-    screen.show_receipt(receipt, headline)
+    teardown.check(receipt)
+    _show_receipt(receipt)
+    return receipt
+
+
+def _show_receipt(receipt: Receipt) -> None:
+    from llm_deploy.cli import screen
+    from llm_deploy.deploy.receipt import money
+
+    name = receipt.deployment
+    headline = f"{name} is gone; nothing left." if receipt.done else f"There is nothing of {name}; nothing left."
+    typer.secho(headline, fg="green", err=True)
+    counts = Counter(item.kind for item in receipt.done)
+    if counts:
+        listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        screen.say(f"  removed        {len(receipt.done)} objects in {receipt.seconds:.1f} s: {listed}")
+    screen.say(f"  still billing: {money(receipt.usd_per_hour)}")
 
 
 def _deployment_name(name: str) -> str:

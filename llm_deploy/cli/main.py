@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, Entry] = {
         "deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env.", True
     ),
     "delete-endpoint": Entry("delete", "delete_endpoint", "Remove everything of a deployment, and prove it.", True),
+    "reap": Entry("reap", "reap", "Delete deployments that have outlived their ttl, or an age.", True),
+    "gc": Entry("garbage", "collect_garbage", "Find and remove what no deployment claims.", True),
     "template": Entry("template", "template", "Print a deployment as a CloudFormation template."),
     "list": Entry("overview", "list_deployments", "List the deployments of this account and region."),
     "status": Entry("overview", "status", "Show state, copies, price and notes of a deployment."),

@@ -36,6 +36,17 @@ def checked_name(name: str) -> str:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The deployment's name.", callback=checked_name)]
 
 
+def span_s(option: str, text: str | None) -> float | None:
+    """A span of time as people write it, in seconds; `None` stays `None`. Raises SpecError for anything else."""
+    from llm_deploy.errors import SpecError
+    from llm_deploy.spec import durations
+
+    try:
+        return None if text is None else durations.seconds(text)
+    except ValueError as error:
+        raise SpecError(f"{option}: {error}") from error
+
+
 def pairs(assignments: list[str]) -> dict[str, str]:
     """`["a.b=c"]` → `{"a.b": "c"}`. Raises SpecError for one without a field or an equals sign."""
     from llm_deploy.errors import SpecError

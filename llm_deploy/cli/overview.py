@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llm_deploy.cli import options
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from llm_deploy.targets.sagemaker.leftovers import Leftovers
+    from llm_deploy.targets.sagemaker.overview import Deployment
 
 
 def list_deployments(
@@ -15,7 +21,8 @@ def list_deployments(
     everything: Annotated[
         bool,
         typer.Option(
-            "--all", help="Also models and endpoint configs that were left without an endpoint; slow: a call for each."
+            "--all",
+            help="Also models, endpoint configs and scalable targets left without an endpoint; slow: a call for each.",
         ),
     ] = False,
     as_json: options.AsJson = False,
@@ -35,32 +42,43 @@ def list_deployments(
     if not found and not left:
         screen.say("No deployments.")
         return
-    rows = [
+    if left:
+        screen.say(
+            "What is left without an endpoint bills nothing; `llmdeploy delete-endpoint NAME` or `gc` removes it."
+        )
+    headers, rows = _table(found, left)
+    for line in screen.table(rows, headers):
+        typer.echo(line)
+
+
+def _table(found: Sequence[Deployment], left: Sequence[Leftovers]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers and rows; the time left has a column only where something has a ttl."""
+    rows: list[tuple[str, ...]] = [
         (item.name, item.status + (" (no endpoint)" if item.orphan else ""), item.endpoint_type, item.model)
         for item in found
     ]
-    rows += [
-        (item.name, item.status, "-", f"left: {', '.join((*item.models, *item.endpoint_configs))}") for item in left
-    ]
-    if left:
-        screen.say("What is left without an endpoint bills nothing; `llmdeploy delete-endpoint NAME` removes it.")
-    for line in screen.table(rows, ("NAME", "STATUS", "TYPE", "MODEL")):
-        typer.echo(line)
+    rows += [(item.name, item.status, "-", f"left: {', '.join(item.names)}") for item in left]
+    if not any(item.expires_at for item in found):
+        return ("NAME", "STATUS", "TYPE", "MODEL"), rows
+    ends = [*(_time_left(item.expires_at) for item in found), *("-" for _ in left)]
+    return ("NAME", "STATUS", "TYPE", "MODEL", "TTL"), [(*row, end) for row, end in zip(rows, ends, strict=True)]
+
+
+def _time_left(expires_at: datetime | None) -> str:
+    from llm_deploy.targets.sagemaker import lifetimes
+
+    return lifetimes.remaining((expires_at - lifetimes.now()).total_seconds()) if expires_at else "-"
 
 
 def status(name: options.Name, target: options.Target = None, as_json: options.AsJson = False) -> None:
     """Show state, machines, copies, list price and notes of a deployment."""
-    from dataclasses import replace
-
     from llm_deploy.cli import screen
     from llm_deploy.targets.registry import connect
-    from llm_deploy.targets.sagemaker.machines import asked_for
+    from llm_deploy.targets.sagemaker.machines import usd_per_hour
     from llm_deploy.targets.sagemaker.overview import deployment_status
 
     connection = connect(target)
     found = deployment_status(connection.session, name)
-    if not found.instances:
-        found = replace(found, instances=asked_for(connection.session, found.config))
     cost = usd_per_hour(found.instances, connection.region)
     if as_json:
         screen.write_json({**screen.json_of(found), "usd_per_hour": cost})
@@ -74,6 +92,8 @@ def status(name: options.Name, target: options.Target = None, as_json: options.A
         reason = f" ({component.reason})" if component.reason else ""
         copies = f"{component.copies} of {component.desired_copies} copies"
         typer.echo(f"  component  {component.name}: {component.status}, {copies}{reason}")
+    if found.expires_at:
+        typer.echo(f"  ttl        {_time_left(found.expires_at)}, until {found.expires_at:%Y-%m-%d %H:%M} UTC")
     typer.echo(f"  bills      {'price unknown' if cost is None else f'${cost:.2f}/h at list price'}")
     if found.stack is not None:
         typer.echo(f"  stack      {found.stack}, changed and deleted through CloudFormation")
@@ -96,21 +116,3 @@ def describe(
     if not documents:
         raise NotFoundError(f"there is nothing of '{name}' here", hint="`llmdeploy list` shows what there is.")
     screen.write_json(documents)
-
-
-def usd_per_hour(instances: Sequence[Mapping[str, Any]], region: str) -> float | None:
-    """The list price of machines; `None` where a type's price, or what machines there are, is not known.
-
-    A machine bills from its start, before it counts as current, so the wanted number holds while there is none yet.
-    """
-    from llm_deploy import catalog
-
-    if not instances or any(variant["type"] not in catalog.instances() for variant in instances):
-        return None
-    total = 0.0
-    for variant in instances:
-        each = catalog.price(variant["type"], region).usd_per_hour
-        if each is None:
-            return None
-        total += each * (variant["count"] or variant["desired"] or 0)
-    return total

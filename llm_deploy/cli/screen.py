@@ -87,9 +87,12 @@ def agree(question: str, *, yes: bool) -> None:
         raise typer.Exit(1)
 
 
-def follow(steps: Iterable[Step]) -> list[Step]:
-    """Show steps as they happen: a live line on a terminal, a line now and then elsewhere. Returns all of them."""
-    seen: list[Step] = []
+def follow(steps: Iterable[Step], seen: list[Step] | None = None) -> list[Step]:
+    """Show steps as they happen: a live line on a terminal, a line now and then elsewhere. Returns all of them.
+
+    They are added to `seen` one by one, for who wants those before an error.
+    """
+    seen = [] if seen is None else seen
     with _progress() as show:
         for step in steps:
             seen.append(step)

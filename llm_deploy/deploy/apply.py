@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
 from llm_deploy.deploy.inventory import Found, KindManager, Managers, State
-from llm_deploy.deploy.plan import Action, Change, Plan, compare, decide, short_kind
+from llm_deploy.deploy.plan import Action, Change, Plan, compare, decide, not_ours, short_kind
 from llm_deploy.errors import BusyError, DeployError, NotYetError, WaitTimeoutError
 from llm_deploy.resource import Ref, Resource
 
@@ -182,16 +181,21 @@ class Applier:
         manager = self.managers[change.kind]
         found = manager.find(change.name)
         yield Step(Stage.STARTED, Action.DELETE, change.kind, change.name, found.status if found else "")
-        asked = False
         while found is not None:
-            if not asked and found.state not in {State.BUSY, State.DELETING}:
-                # Something else (scaling, AWS's own upkeep) may have begun between our look and our call.
-                with suppress(BusyError):
+            refused = False
+            self._check_owner(change, found)
+            if found.state not in {State.BUSY, State.DELETING}:
+                # Asked again after every look: a deletion can fail, and something else (scaling, AWS's own upkeep) may
+                # have begun between our look and our call.
+                try:
                     manager.delete(found)
-                    asked = True
-                    found = manager.find(change.name)
-                    continue
-            yield self._waiting(replace(change, action=Action.DELETE), found, started_s)
+                except BusyError:
+                    refused = True
+                found = manager.find(change.name)
+                if found is None:
+                    break
+            status = f"{found.status}, refused for now".removeprefix(", ") if refused else found.status
+            yield self._waiting(replace(change, action=Action.DELETE), replace(found, status=status), started_s)
             found = manager.find(change.name)
         yield Step(Stage.DONE, Action.DELETE, change.kind, change.name, "gone", self.clock.now_s() - started_s)
 
@@ -216,6 +220,12 @@ class Applier:
                 hint="The cloud rolled the change back, or somebody else changed it. "
                 f"`llmdeploy logs {plan_name(found)}` shows the containers' side.",
             )
+
+    def _check_owner(self, change: Change, found: Found) -> None:
+        """Between plan and deletion somebody else may have made another object of the same name."""
+        planned = plan_owner(change)
+        if planned is not None and found.owned_by != planned:
+            raise not_ours(found, planned)
 
     def _filled_in(self, value: Any) -> Any:  # noqa: ANN401 - a document's values are of any JSON type
         if isinstance(value, Ref):

@@ -108,9 +108,23 @@ def plan(wanted: Sequence[Resource], inventory: Inventory) -> Plan:
 def plan_deletion(inventory: Inventory, order: Sequence[str]) -> Plan:
     """The changes towards the empty list; `order` names the kinds as they are made, so deletion goes backwards."""
     refuse_what_a_stack_holds(inventory)
+    return Plan(inventory.deployment, tuple(deletion(found) for found in in_deletion_order(inventory.ours(), order)))
+
+
+def in_deletion_order(objects: Iterable[Found], order: Sequence[str]) -> list[Found]:
+    """Backwards through the kinds as they are made, and what is built on another object of its kind before that."""
     rank = {kind: position for position, kind in enumerate(order)}
-    ours = sorted(inventory.ours(), key=lambda found: (-rank[found.kind], found.name))
-    return Plan(inventory.deployment, tuple(_deletion(found) for found in ours))
+    return sorted(objects, key=lambda found: (-rank[found.kind], not _stands_on_its_kind(found), found.name))
+
+
+def deletion(found: Found, note: str = "") -> Change:
+    """The change that removes an object; the note is its status unless another is given."""
+    return Change(Action.DELETE, found.kind, found.name, found=found, note=note or found.status)
+
+
+def _stands_on_its_kind(found: Found) -> bool:
+    """Whether a component is an adapter: its base cannot go before it."""
+    return bool(found.properties.get("Specification", {}).get("BaseInferenceComponentName"))
 
 
 def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
@@ -142,12 +156,12 @@ def compare(resource: Resource, found: Found) -> tuple[Difference, ...]:
     return tuple(differences)
 
 
-def not_ours(found: Found, deployment: str) -> ConflictError:
-    """The error for an object that stands where we want ours."""
+def not_ours(found: Found, deployment: str, *, way_out: str | None = None) -> ConflictError:
+    """The error for an object that stands where we want ours; `way_out` where that is not another name."""
     who = f"it belongs to deployment '{found.owned_by}'" if found.owned_by else "it carries no tag of llmdeploy"
     return ConflictError(
         f"{short_kind(found.kind)} '{found.name}' exists already and is not ours: {who}.",
-        hint=f"Choose another name than '{deployment}', or remove the object with the tool that made it.",
+        hint=way_out or f"Choose another name than '{deployment}', or remove the object with the tool that made it.",
     )
 
 
@@ -193,7 +207,7 @@ def _removals(wanted: Sequence[Resource], inventory: Inventory) -> tuple[list[Ch
     """What our tags claim and nobody wants any more: scaling rules to remove before everything else, the rest after."""
     names = {(resource.kind, resource.name) for resource in wanted}
     spare = [found for found in inventory.ours() if found.key not in names and _is_tagged(found, inventory)]
-    kept = _previous_generation(spare, inventory)
+    kept = previous_generation(spare, inventory)
     first: list[Change] = []
     last: list[Change] = []
     for found in sorted(spare, key=lambda item: (item.kind in IMMUTABLE_KINDS, item.kind, item.name)):
@@ -201,7 +215,7 @@ def _removals(wanted: Sequence[Resource], inventory: Inventory) -> tuple[list[Ch
             note = "previous generation, kept for rollback"
             last.append(Change(Action.KEEP, found.kind, found.name, found=found, note=note))
         else:
-            (first if found.kind in _SCALING_KINDS else last).append(_deletion(found))
+            (first if found.kind in _SCALING_KINDS else last).append(deletion(found))
     return sorted(first, key=lambda change: change.kind == SCALABLE_TARGET), last
 
 
@@ -210,7 +224,7 @@ def _is_tagged(found: Found, inventory: Inventory) -> bool:
     return owner(found.tags) == inventory.deployment
 
 
-def _previous_generation(spare: Sequence[Found], inventory: Inventory) -> set[tuple[str, str]]:
+def previous_generation(spare: Sequence[Found], inventory: Inventory) -> set[tuple[str, str]]:
     """What serves now, where this plan moves on from it; else the newest of what served before.
 
     A generation is a config and the models that it, or the component, names: age alone would keep an update that
@@ -241,10 +255,6 @@ def _newest(spare: Iterable[Found], kind: str) -> Found | None:
 
 def _age(found: Found) -> datetime:
     return found.created_at or datetime.min.replace(tzinfo=UTC)
-
-
-def _deletion(found: Found) -> Change:
-    return Change(Action.DELETE, found.kind, found.name, found=found, note=found.status)
 
 
 def _differences(path: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[Difference]:

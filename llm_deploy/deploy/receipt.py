@@ -21,6 +21,24 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """One object that a removal did not remove.
+
+    Attributes:
+        usd_per_hour: What it bills, at list price: machines do, names do not. `None` when unknown.
+    """
+
+    kind: str
+    name: str
+    status: str
+    usd_per_hour: float | None
+
+    def __str__(self) -> str:
+        status = f" ({self.status})" if self.status else ""
+        return f"{self.kind} {self.name}{status}, {money(self.usd_per_hour)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Smoke:
     """The one request that was sent to the new endpoint. Times are of this cloud, whichever it is."""
 
@@ -38,6 +56,7 @@ class Receipt:
     Attributes:
         usd_per_hour: What runs now costs, at list price; `None` when the price is unknown, 0 after a deletion.
         left: What a deletion's last search found; empty is the proof.
+        not_ours: What others made, or what lost its tag, beside a deleted deployment: named and left alone.
     """
 
     deployment: str
@@ -50,11 +69,17 @@ class Receipt:
     price_note: str | None = None
     smoke: Smoke | None = None
     notes: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
+    left: tuple[Left, ...] = ()
+    not_ours: tuple[Left, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The receipt as plain data, for `--json`."""
         return asdict(self)
+
+
+def money(usd_per_hour: float | None) -> str:
+    """A price by the hour, in words: `$1.51/h`."""
+    return "price unknown" if usd_per_hour is None else f"${usd_per_hour:.2f}/h"
 
 
 def what_was_done(steps: Iterable[Step]) -> tuple[Done, ...]:

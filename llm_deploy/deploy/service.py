@@ -15,6 +15,10 @@ from llm_deploy.resource import Resource
 DEFAULT_TIMEOUT_S = 3600.0
 """An hour: SageMaker's own start-up window ends there."""
 
+LISTS_LAG_S = 20.0
+LISTS_LAG_DELAY_S = 2.0
+"""How long, and how often, what a deletion left is looked for again before it counts as left."""
+
 
 class ManagerSet(Protocol):
     """What a target's `ResourceManager` is to the service: one manager a kind, in the order of making."""
@@ -75,5 +79,14 @@ class DeploymentService:
             raise LeftoverError(f"still there after the deletion: {names}", hint="Run the same command again.")
 
     def left(self, deployment: str) -> tuple[Found, ...]:
-        """What belongs to a deployment now: the proof of a deletion when empty."""
-        return self.inventory(deployment).ours()
+        """What belongs to a deployment after its deletion: the proof when empty.
+
+        Lists may lag behind what was done a moment ago, so what is found is looked for again for a while.
+        """
+        waited_s = 0.0
+        while left := self.inventory(deployment).ours():
+            if waited_s >= LISTS_LAG_S:
+                return left
+            self.clock.sleep(LISTS_LAG_DELAY_S)
+            waited_s += LISTS_LAG_DELAY_S
+        return ()

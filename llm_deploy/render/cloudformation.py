@@ -3,6 +3,7 @@
     resources ── value by value ──▶ Resources        Ref → Fn::GetAtt, symbolic account → Fn::Sub
               ── what callers need ─▶ Outputs
               ── what is not known ─▶ Parameters
+              ── where it fits ─────▶ Rules
 
 A resource's document is in CloudFormation's casing already, so it is rendered as it is; `_KINDS` has the few kinds that
 differ. Names stay texts: `Ref` of a SageMaker type is its ARN, and an inference component has no name to ask for. So
@@ -64,15 +65,23 @@ _KINDS: Mapping[str, _Kind] = {
 _PSEUDO = re.compile(rf"{re.escape(ACCOUNT_OF_STACK)}|{re.escape(PARTITION_OF_STACK)}")
 _OTHER_BRACE = re.compile(rf"(?!{_PSEUDO.pattern})\$\{{")
 
+_NOT_FOR_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON may hold bare and YAML takes for a line break or refuses. cfn-lint reads JSON as YAML, others may too."""
+
 
 def template(
-    resources: Sequence[Resource], *, description: str = "", outputs: Mapping[str, Document] | None = None
+    resources: Sequence[Resource],
+    *,
+    description: str = "",
+    region: str | None = None,
+    outputs: Mapping[str, Document] | None = None,
 ) -> Document:
     """The template of a list of resources, as plain data that JSON and YAML can hold.
 
     Args:
         resources: Any kinds; access keys are left out (`left_out` names them).
         description: For people who look at the stack; CloudFormation takes 1024 bytes.
+        region: The only one that the documents are for; a stack anywhere else is then refused before anything is made.
         outputs: The `Outputs` section; by default what `outputs_of` finds.
     """
     rendered = [resource for resource in resources if resource.kind not in NEVER_RENDERED]
@@ -82,6 +91,8 @@ def template(
         found["Description"] = description
     if parameters := {parameter.name: _declaration(parameter) for parameter in _parameters(rendered)}:
         found["Parameters"] = parameters
+    if region is not None:
+        found["Rules"] = {"Region": _only_in(region)}
     found["Resources"] = {resource.id: _resource(resource, kinds) for resource in rendered}
     if said := outputs_of(rendered) if outputs is None else _value(outputs, kinds):
         found["Outputs"] = said
@@ -106,7 +117,8 @@ def outputs_of(resources: Iterable[Resource]) -> Document:
 def to_json(document: Mapping[str, Any], *, indent: int | None = 2) -> str:
     """The template as JSON; without an indent as short as it gets, for CloudFormation's limit of 51,200 bytes."""
     separators = (",", ":") if indent is None else None
-    return json.dumps(document, indent=indent, separators=separators, ensure_ascii=False)
+    text = json.dumps(document, indent=indent, separators=separators, ensure_ascii=False)
+    return _NOT_FOR_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:
@@ -174,6 +186,11 @@ def _instances(value: object, kind: type[_Found]) -> Iterator[_Found]:
 
 def _declaration(parameter: Parameter) -> Document:
     return {"Type": "String", "Description": parameter.description, "AllowedPattern": parameter.pattern}
+
+
+def _only_in(region: str) -> Document:
+    said = f"This template is for {region}: images and policies name it. Render one for this region."
+    return {"Assertions": [{"Assert": {"Fn::Equals": [{"Ref": "AWS::Region"}, region]}, "AssertDescription": said}]}
 
 
 def _outputs(resource: Resource) -> Iterator[tuple[str, Document]]:

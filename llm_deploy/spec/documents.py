@@ -34,6 +34,7 @@ from llm_deploy.spec.fields import (
     SecurityGroup,
     Subnet,
     TimeoutSeconds,
+    Ttl,
 )
 
 Engine = Literal["tgi", "vllm", "sglang", "lmi", "llamacpp"]
@@ -259,6 +260,9 @@ class DeploymentSpec(Document):
     """How SageMaker spreads requests over the copies."""
     variant_name: Name = "AllTraffic"
     """Name of the production variant."""
+    ttl: Ttl | None = None
+    """How long the endpoint is to live after it was last deployed (`8h`, `2d`, `PT8H`); `llmdeploy reap --expired`
+    deletes it then. Forever when left out."""
     tags: Annotated[dict[str, str], BeforeValidator(short_forms.texts), Field(default_factory=dict)]
     """Tags for everything that is made, beside the ownership tags."""
     description: Annotated[str, Field(max_length=1024)] | None = None
@@ -304,7 +308,7 @@ class ResolvedSpec(Document):
 
     spec: DeploymentSpec
     place: Place
-    execution_role_arn: str
+    execution_role_arn: Annotated[str, Field(min_length=1)]
     image_uri: str
     dialect: Dialect
     inference_ami_version: str | None = None

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from llm_deploy.spec import durations
+from llm_deploy.spec.durations import DURATION_PATTERN, EXPECTED_DURATION
 
 HASH_SUFFIX_LENGTH = 9
 """A hyphen and eight hexadecimal digits: what `resource.content_name` adds to a name."""
+
+LEAST_TTL_S = 600
+"""An empty endpoint takes four minutes, its first component six more. Source: report on g5.xlarge, us-east-1."""
 
 NAME_LENGTH = 63
 BASE_NAME_LENGTH = NAME_LENGTH - HASH_SUFFIX_LENGTH
@@ -44,6 +51,7 @@ EXPECTED = {
     INSTANCE_PATTERN: "a SageMaker instance type such as ml.g5.2xlarge",
     SECURITY_GROUP_PATTERN: "a security group's id such as sg-0123456789abcdef0",
     SUBNET_PATTERN: "a subnet's id such as subnet-0123456789abcdef0",
+    DURATION_PATTERN: EXPECTED_DURATION,
 }
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=NAME_LENGTH)]
@@ -59,5 +67,18 @@ KmsKey = Annotated[str, StringConstraints(pattern=KMS_PATTERN, max_length=2048)]
 InstanceName = Annotated[str, StringConstraints(pattern=INSTANCE_PATTERN, max_length=64)]
 SecurityGroup = Annotated[str, StringConstraints(pattern=SECURITY_GROUP_PATTERN, max_length=32)]
 Subnet = Annotated[str, StringConstraints(pattern=SUBNET_PATTERN, max_length=32)]
+
+
+def _long_enough(span: str) -> str:
+    try:
+        length_s = durations.seconds(span)
+    except ValueError as error:
+        raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from error
+    if length_s < LEAST_TTL_S:
+        raise PydanticCustomError("duration", "less than ten minutes; AWS needs that long to bring an endpoint up")
+    return span
+
+
+Ttl = Annotated[str, StringConstraints(pattern=DURATION_PATTERN, max_length=40), AfterValidator(_long_enough)]
 TimeoutSeconds = Annotated[int, Field(ge=60, le=3600)]
 Count = Annotated[int, Field(ge=1, le=10_000)]

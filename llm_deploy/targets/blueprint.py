@@ -29,6 +29,8 @@ ROLE_PARAMETER = Parameter(
 )
 _ROLE_OF_PARAMETER = f"${{{ROLE_PARAMETER.name}}}"
 """In place of a role's ARN while names are made: which role it will be is not known, so it is not in the names."""
+DESCRIPTION_BYTES = 1024
+"""Source: CloudFormation user guide, "CloudFormation template Description syntax"."""
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
 
@@ -53,8 +55,10 @@ class Blueprint:
 
     def template(self) -> dict[str, Any]:
         """The CloudFormation template, as plain data."""
-        model = strategy.model_id(self.resolved.spec)
-        return cloudformation.template(self.resources, description=f"{self.name}: {model}, made by llmdeploy")
+        said = f"{self.name}: {strategy.model_id(self.resolved.spec)}, made by llmdeploy"
+        region = self.resolved.place.region
+        cut = said.encode()[:DESCRIPTION_BYTES].decode(errors="ignore")
+        return cloudformation.template(self.resources, description=cut, region=region)
 
 
 def draft(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from llm_deploy import catalog
 from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
 from llm_deploy.deploy.apply import Stage, Step
-from llm_deploy.deploy.inventory import Managers
+from llm_deploy.deploy.inventory import Found, Managers
 from llm_deploy.deploy.plan import Plan, not_ours
 from llm_deploy.deploy.receipt import Receipt, Smoke, masked, what_was_done
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
@@ -24,14 +24,14 @@ from llm_deploy.errors import (
     SpecError,
     WaitTimeoutError,
 )
-from llm_deploy.resource import Resource
+from llm_deploy.resource import Resource, stack_of
 from llm_deploy.spec import DeploymentSpec, ResolvedSpec
 from llm_deploy.targets.blueprint import named_role
 from llm_deploy.targets.registry import Connection, connect
-from llm_deploy.targets.sagemaker import logs, strategy
+from llm_deploy.targets.sagemaker import logs as cloud_logs, strategy
 from llm_deploy.targets.sagemaker.diagnose import explained
-from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
-from llm_deploy.targets.sagemaker.managers import hosting_managers
+from llm_deploy.targets.sagemaker.hosting import ADOPT, EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.managers import hosting_managers, removal_managers
 from llm_deploy.targets.stack.stacks import Stacks
 
 SMOKE_PROMPT = "The capital of France is"
@@ -64,6 +64,13 @@ class ResourceManager:
 
 
 @dataclass(frozen=True, slots=True)
+class KindManagers:
+    """Managers that were chosen beforehand."""
+
+    managers: Managers
+
+
+@dataclass(frozen=True, slots=True)
 class Deployed:
     """What a resolved spec wants and what has to be done for it."""
 
@@ -72,13 +79,9 @@ class Deployed:
     plan: Plan
 
 
-def service_for(connection: Connection, *, released: Collection[str] = ()) -> DeploymentService:
-    """The deploy engine over a connection's managers; `released`: CloudFormation stacks that hold nothing any more."""
-
-    def stack_exists(name: str) -> bool:
-        return name not in released and Stacks(connection.session).exists(name)
-
-    return DeploymentService(ResourceManager(connection), stack_exists=stack_exists)
+def service_for(connection: Connection) -> DeploymentService:
+    """The deploy engine over a connection's managers."""
+    return DeploymentService(ResourceManager(connection), stack_exists=Stacks(connection.session).exists)
 
 
 def execution_role(spec: DeploymentSpec, connection: Connection) -> str:
@@ -127,12 +130,12 @@ def apply_deployment(
 def told_with_the_log(steps: Iterator[Step], resolved: ResolvedSpec, connection: Connection) -> Iterator[Step]:
     """The steps, long waits with the containers' last line, and a failure with its cause and their last lines."""
     component = resolved.component_name
-    groups = logs.log_groups(resolved.spec.name, [component] if component else [])
+    groups = cloud_logs.log_groups(resolved.spec.name, [component] if component else [])
     started_ms = int(time.time() * 1000)
 
     def lines() -> list[str]:
         try:
-            return [line.text for line in logs.read(connection.session, groups, since_ms=started_ms)]
+            return [line.text for line in cloud_logs.read(connection.session, groups, since_ms=started_ms)]
         except (AccessDeniedError, CloudError):
             return []  # the log is a help; what is told without it must not be lost for it
 
@@ -154,18 +157,36 @@ def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iter
         yield replace(step, detail=said)
 
 
-def plan_removal(name: str, connection: Connection, *, released: Collection[str] = ()) -> Plan:
-    """What has to go so that nothing of a deployment is left.
+def removal_service(
+    name: str, connection: Connection, *, logs: bool = False, through_stacks: bool = False
+) -> DeploymentService:
+    """The engine over all that a removal looks for.
 
-    Raises:
-        ConflictError: The endpoint is not ours, or a stack holds it that is not among the `released` ones.
+    Args:
+        name: The deployment's name.
+        connection: Where it is.
+        logs: With the containers' log groups.
+        through_stacks: Whoever removes deletes the stacks that hold it first, so that they forbid nothing.
     """
-    plan = service_for(connection, released=released).plan_deletion(name)
-    for manager in (EndpointManager(connection.session), InferenceComponentManager(connection.session)):
-        standing = manager.find(name)
-        if standing is not None and standing.owned_by != name:
-            raise not_ours(standing, name)
-    return plan
+    groups = cloud_logs.log_groups(name, {name, *component_names(connection, name)}) if logs else ()
+    managers = KindManagers(removal_managers(connection.session, name, groups))
+    stack_exists = (lambda _: False) if through_stacks else Stacks(connection.session).exists
+    return DeploymentService(managers, stack_exists=stack_exists)
+
+
+def stacks_named_by(found: Iterable[Found]) -> frozenset[str]:
+    """The CloudFormation stacks that objects name in their tags."""
+    return frozenset(stack for each in found if (stack := stack_of(each.tags)))
+
+
+def plan_removal(name: str, connection: Connection, *, service: DeploymentService | None = None) -> Plan:
+    """What has to go so that nothing of a deployment is left. Raises ConflictError when the endpoint is not ours."""
+    standing = EndpointManager(connection.session).find(name) or InferenceComponentManager(connection.session).find(
+        name
+    )
+    if standing is not None and standing.owned_by != name:
+        raise not_ours(standing, name, way_out=ADOPT.format(name=name))
+    return (service or removal_service(name, connection)).plan_deletion(name)
 
 
 def smoke(deployed: Deployed, connection: Connection) -> Smoke:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from llm_deploy.deploy.inventory import Found, Managers, State
-from llm_deploy.errors import ConflictError, NotYetError
+from llm_deploy.errors import BusyError, ConflictError, NotYetError
 from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
@@ -141,7 +141,7 @@ class FakeManager:
         if standing is None:
             return
         if standing.state in {State.BUSY, State.DELETING}:
-            raise ConflictError(f"Cannot update in-progress {found.name}")
+            raise BusyError(f"Cannot update in-progress {found.name}")
         self._do("delete", found.name, lambda: self._remove(found.name))
 
     def _do(self, verb: str, name: str, effect: object) -> None:

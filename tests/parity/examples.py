@@ -79,9 +79,11 @@ SPECS: Mapping[str, DeploymentSpec] = {
 }
 
 
-def blueprint(spec: DeploymentSpec, place: Place, *, with_roles: bool = True) -> Blueprint:
-    """The blueprint of a spec, with roles of its own or under one that is named."""
-    return of_spec(spec, place, Settings(_env_file=None, AWS_ARN_ROLE=NAMED_ROLE), with_roles=with_roles)
+def blueprint(
+    spec: DeploymentSpec, place: Place, *, with_roles: bool = True, role: str | None = NAMED_ROLE
+) -> Blueprint:
+    """The blueprint of a spec, with roles of its own, under one that is named, or under one that the stack asks for."""
+    return of_spec(spec, place, Settings(_env_file=None, AWS_ARN_ROLE=role), with_roles=with_roles)
 
 
 def with_a_user(found: Blueprint) -> Blueprint:

@@ -71,7 +71,7 @@ def managers_that_record(sent: list[Document]) -> Managers:
 def _empty_answer(model: Any, **_: object) -> tuple[SimpleNamespace, Document]:  # noqa: ANN401 - botocore ships no types
     """An answer with every list of the output shape, empty."""
     members = model.output_shape.members if model.output_shape else {}
-    lists = {name: [] for name, shape in members.items() if shape.type_name == "list"}
+    lists: Document = {name: [] for name, shape in members.items() if shape.type_name == "list"}
     return SimpleNamespace(status_code=200), lists
 
 

@@ -22,6 +22,8 @@ MADE_UP = settings(
 )
 PLACES = {"any account": SYMBOLIC, "one account": LITERAL}
 
+pytestmark = pytest.mark.xdist_group("cdk")
+
 
 def by_calls_and_by_template(asked: Blueprint, rendered: Blueprint) -> tuple[Any, Any]:
     """What managers send for the one, and what CloudFormation would for the other."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
+from llm_deploy.emulator.sagemaker.adapters import base_of
 from llm_deploy.emulator.sagemaker.hosting import Hosting
 from llm_deploy.emulator.service import ServiceError
 from llm_deploy.emulator.store import Document
@@ -80,8 +81,10 @@ def _of_component(hosting: Hosting, endpoint: Document, asked: str) -> Target:
     name = endpoint["EndpointName"]
     if component is None or component["EndpointName"] != name:
         raise refuse_invocation("runtime.no-component", component=asked, account=hosting.cloud.settings.account)
-    fleet = hosting.fleets.serving(f"inference-component/{asked}")
-    if fleet is None or not fleet.copies or component["CurrentCopyCount"] == 0:
+    # An adapter has no copies: those of its base answer for it.
+    serving = hosting.find_component(base_of(component) or asked)
+    fleet = hosting.fleets.serving(f"inference-component/{serving['InferenceComponentName']}") if serving else None
+    if serving is None or fleet is None or not fleet.copies or serving["CurrentCopyCount"] == 0:
         hosting.cloud.hooks.metric("NoCapacityInvocationFailures", {"InferenceComponentName": asked}, 1, "Count")
         raise refuse_invocation("runtime.no-capacity")
     return Target(name, component["VariantName"], fleet, asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
+from llm_deploy.emulator.sagemaker.adapters import base_of
 from llm_deploy.emulator.sagemaker.endpoint_life import health_window, new_instance
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, ENDPOINT, Hosting
 from llm_deploy.emulator.sagemaker.instances import needed, place
@@ -21,7 +22,8 @@ class ComponentLife:
     def resume(self) -> None:
         """At the cloud's start: give every component its copies back, and go on with what was under way."""
         for document in self._hosting.cloud.store.all(COMPONENT):
-            if document["state"] != "DELETE_IN_PROGRESS" and self._hosting.find_endpoint(document["EndpointName"]):
+            own_copies = document["state"] != "DELETE_IN_PROGRESS" and base_of(document) is None
+            if own_copies and self._hosting.find_endpoint(document["EndpointName"]):
                 self._serve(document)
             self.go_on(document["InferenceComponentName"])
         for endpoint in self._hosting.cloud.store.all(ENDPOINT):
@@ -39,6 +41,10 @@ class ComponentLife:
             await self._delete(name)
         elif self._hosting.find_endpoint(document["EndpointName"]) is None:
             self._rest(name, "sm.component.no-endpoint")
+        elif base := base_of(document):
+            # Its base's copies answer for it. Ledger: `sm.component.adapter`.
+            await self._clock.until(document["due"])
+            self._rest(name, None if self._hosting.find_component(base) else "sm.component.adapter-base-gone")
         else:
             await self._bring_up(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm_deploy.emulator import ledger
+from llm_deploy.emulator.sagemaker.adapters import BASE, base_of, check_adapter, refuse_while_adapters_stand
 from llm_deploy.emulator.sagemaker.component_life import ComponentLife
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, Hosting, only, without
 from llm_deploy.emulator.sagemaker.listing import Listing
@@ -58,9 +59,10 @@ class ComponentOperations:
             raise refusal("sm.component.exists", arn=arn)
         checked_tags(call)
         endpoint = self._endpoint(params["EndpointName"])
-        specification = self._specification(params)
-        copies = params.get("RuntimeConfig", {}).get("CopyCount", 1)
-        if copies < 1:
+        specification = self._specification(params, endpoint["EndpointName"])
+        adapter = BASE in specification
+        copies = 0 if adapter else params.get("RuntimeConfig", {}).get("CopyCount", 1)
+        if copies < 1 and not adapter:
             raise refusal("sm.component.copies")
         document = {
             "InferenceComponentName": name,
@@ -76,7 +78,7 @@ class ComponentOperations:
             "DesiredCopyCount": copies,
             "CurrentCopyCount": 0,
             "placements": [],
-            "due": clock.deadline(ledger.duration_s("sm.component.create")),
+            "due": clock.deadline(ledger.duration_s("sm.component.adapter" if adapter else "sm.component.create")),
         }
         with self._hosting.cloud.store.transaction():
             self._hosting.save_component(document)
@@ -90,7 +92,7 @@ class ComponentOperations:
         return {
             **only(document, *_SUMMARY, "FailureReason", "LastDeploymentConfig"),
             "Specification": _shown(document["Specification"], document["CreationTime"]),
-            "RuntimeConfig": only(document, "DesiredCopyCount", "CurrentCopyCount"),
+            **({} if base_of(document) else {"RuntimeConfig": only(document, "DesiredCopyCount", "CurrentCopyCount")}),
         }
 
     async def list_page(self, call: Call) -> Document:
@@ -103,8 +105,10 @@ class ComponentOperations:
         document = self._changeable(params["InferenceComponentName"])
         if "Specification" not in params and "RuntimeConfig" not in params:
             raise refusal("sm.component.nothing")
+        if base_of(document) or BASE in params.get("Specification", {}):
+            raise not_implemented(self._hosting.cloud, "sagemaker:UpdateInferenceComponent of an adapter")
         if "Specification" in params:
-            document["Specification"] = self._specification(params)
+            document["Specification"] = self._specification(params, document["EndpointName"])
             document["container"] = self._container(document["Specification"])
             document["replace"] = True
         if "RuntimeConfig" in params:
@@ -116,6 +120,8 @@ class ComponentOperations:
     async def update_runtime(self, call: Call) -> Document:
         """Begin to change the number of copies; zero is allowed here."""
         document = self._changeable(call.params["InferenceComponentName"])
+        if base_of(document):
+            raise refusal("sm.component.adapter-copies")
         document["DesiredCopyCount"] = call.params["DesiredRuntimeConfig"]["CopyCount"]
         grows = document["DesiredCopyCount"] > document["CurrentCopyCount"]
         duration = "sm.component.scale-out" if grows else "sm.component.scale-in"
@@ -124,6 +130,7 @@ class ComponentOperations:
     async def delete(self, call: Call) -> Document:
         """Begin to remove it."""
         document = self._changeable(call.params["InferenceComponentName"], verb="delete")
+        refuse_while_adapters_stand(self._hosting, document)
         self._begin(document, "DELETE_IN_PROGRESS", "sm.component.delete", status="Deleting")
         return {}
 
@@ -161,19 +168,22 @@ class ComponentOperations:
             raise refusal("sm.endpoint.no-variant", variant=asked, arn=endpoint["EndpointArn"])
         return asked
 
-    def _specification(self, params: Document) -> Document:
+    def _specification(self, params: Document, endpoint: str) -> Document:
         if "Specifications" in params:
             raise not_implemented(self._hosting.cloud, "sagemaker:CreateInferenceComponent with Specifications")
         specification: Document | None = params.get("Specification")
         if specification is None:
             raise refusal("sm.component.no-specification")
-        if "BaseInferenceComponentName" in specification:
-            raise not_implemented(self._hosting.cloud, "sagemaker:CreateInferenceComponent of an adapter")
-        if "ComputeResourceRequirements" not in specification:
+        if BASE in specification:
+            check_adapter(self._hosting, specification, endpoint)
+        elif "ComputeResourceRequirements" not in specification:
             raise refusal("sm.component.no-requirements")
         return specification
 
     def _container(self, specification: Document) -> Document:
+        if BASE in specification:
+            base: Document = self._hosting.component(specification[BASE])["container"]
+            return base
         if "ModelName" in specification:
             model = self._hosting.model(specification["ModelName"])
             container: Document = model.get("PrimaryContainer") or model["Containers"][0]

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
-from llm_deploy.errors import NotFoundError
-from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, Resource
+from llm_deploy.errors import AccessDeniedError, NotFoundError
+from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, Resource, owner
 from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
 
 NAMESPACE = "sagemaker"
@@ -27,15 +27,27 @@ DIMENSIONS = {
 Document = Mapping[str, Any]
 
 
+def scaled(resource_id: str) -> tuple[str, str]:
+    """What is scaled: `endpoint` or `inference-component`, and its name."""
+    what, _, rest = resource_id.partition("/")
+    return what, rest.split("/")[0]
+
+
 def _dimension(resource_id: str) -> str:
     return DIMENSIONS[resource_id.partition("/")[0]]
 
 
 @dataclass(frozen=True)
 class AutoscalingManager:
-    """What both kinds share: finding out which resource ids belong to a deployment."""
+    """What both kinds share: finding out which resource ids belong to a deployment.
+
+    Attributes:
+        everywhere: Read the tags of all targets, a call each, to find those too whose resource has another name than
+            its deployment and is gone. A deletion has to know of them; a deploy does not.
+    """
 
     session: Session
+    everywhere: bool = False
 
     @property
     def autoscaling(self) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
@@ -45,15 +57,17 @@ class AutoscalingManager:
     def targets_of(self, deployment: str) -> Iterator[Document]:
         """The scalable targets on a deployment's endpoint or components; on ones that are gone, those with our tag."""
         components = {found.name for found in InferenceComponentManager(self.session).owned(deployment)} | {deployment}
+        for target in self.registered():
+            what, name = scaled(target["ResourceId"])
+            likely = name == deployment if what == "endpoint" else name in components
+            if self.owner_of(target["ResourceId"]) == deployment if likely else self._was_ours(target, deployment):
+                yield target
+
+    def registered(self) -> list[Document]:
+        """Every scalable target of the region, whosever."""
         with aws_errors("list scalable targets"):
             pages = self.autoscaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace=NAMESPACE)
-            targets = [target for page in pages for target in page["ScalableTargets"]]
-        for target in targets:
-            what, _, rest = target["ResourceId"].partition("/")
-            name = rest.split("/")[0]
-            mine = name == deployment if what == "endpoint" else name in components
-            if mine and self._belongs(target, deployment):
-                yield target
+            return [target for page in pages for target in page["ScalableTargets"]]
 
     def tags(self, arn: str) -> dict[str, str]:
         """A scalable target's tags."""
@@ -61,17 +75,37 @@ class AutoscalingManager:
             found: dict[str, str] = self.autoscaling.list_tags_for_resource(ResourceARN=arn)["Tags"]
         return found
 
-    def _belongs(self, target: Document, deployment: str) -> bool:
-        hangs_on = self.hangs_on(target["ResourceId"])
+    def owner_of(self, resource_id: str) -> str | None:
+        """The deployment of what a target hangs on; of one that hangs on nothing, what its own tag says."""
+        hangs_on = self.hangs_on(resource_id)
         if hangs_on != GONE:
-            return hangs_on == deployment
-        return self.tags(target["ScalableTargetARN"]).get(TAG_DEPLOYMENT) == deployment
+            return hangs_on
+        target = self.target(resource_id)
+        return owner(self.tags(target["ScalableTargetARN"])) if target else None
+
+    def target(self, resource_id: str) -> Document | None:
+        """The target registered for a resource id."""
+        with aws_errors(f"describe scalable target '{resource_id}'"):
+            answer = self.autoscaling.describe_scalable_targets(
+                ServiceNamespace=NAMESPACE, ResourceIds=[resource_id], ScalableDimension=_dimension(resource_id)
+            )
+        return next(iter(answer["ScalableTargets"]), None)
+
+    def _was_ours(self, target: Document, deployment: str) -> bool:
+        """Whether our tag is on a target whose resource is gone."""
+        if not self.everywhere:
+            return False
+        try:
+            tagged = owner(self.tags(target["ScalableTargetARN"])) == deployment
+        except (AccessDeniedError, NotFoundError):
+            return False  # somebody else's, or gone by now
+        return tagged and self.hangs_on(target["ResourceId"]) == GONE
 
     def hangs_on(self, resource_id: str) -> str | None:
         """The deployment that owns the endpoint or component of a resource id; `GONE` when there is no such thing."""
-        what, _, rest = resource_id.partition("/")
+        what, name = scaled(resource_id)
         manager = EndpointManager if what == "endpoint" else InferenceComponentManager
-        found = manager(self.session).find(rest.split("/")[0])
+        found = manager(self.session).find(name)
         return found.owned_by if found else GONE
 
 
@@ -83,16 +117,13 @@ class ScalableTargetManager(AutoscalingManager):
 
     def find(self, name: str) -> Found | None:
         """The target registered for a resource id."""
-        with aws_errors(f"describe scalable target '{name}'"):
-            answer = self.autoscaling.describe_scalable_targets(
-                ServiceNamespace=NAMESPACE, ResourceIds=[name], ScalableDimension=_dimension(name)
-            )
-        targets = answer["ScalableTargets"]
-        return self._found(targets[0], self.hangs_on(name)) if targets else None
+        target = self.target(name)
+        return self._found(target, self.owner_of(name)) if target else None
 
     def owned(self, deployment: str) -> Sequence[Found]:
         """Targets on the deployment's endpoint and components."""
-        return tuple(self._found(target, deployment) for target in self.targets_of(deployment))
+        found = (self._found(target, deployment) for target in self.targets_of(deployment))
+        return tuple(item for item in found if item is not None)
 
     def create(self, resource: Resource) -> None:
         """Register it; registering twice changes the bounds."""
@@ -115,12 +146,16 @@ class ScalableTargetManager(AutoscalingManager):
         except NotFoundError:
             return
 
-    def _found(self, target: Document, deployment: str | None) -> Found:
+    def _found(self, target: Document, deployment: str | None) -> Found | None:
+        try:
+            tags = self.tags(target["ScalableTargetARN"])
+        except NotFoundError:
+            return None  # gone between two calls
         return Found(
             SCALABLE_TARGET,
             target["ResourceId"],
             properties=target,
-            tags=self.tags(target["ScalableTargetARN"]),
+            tags=tags,
             attributes={"Arn": target["ScalableTargetARN"]},
             created_at=target.get("CreationTime"),
             owned_by=deployment,
@@ -137,15 +172,15 @@ class ScalingPolicyManager(AutoscalingManager):
         """The policy of this name on this target."""
         resource_id, _, policy = name.partition("|")
         found = [item for item in self._policies(resource_id) if item["PolicyName"] == policy]
-        return self._found(found[0], self.hangs_on(resource_id)) if found else None
+        return self._found(found[0], self.owner_of(resource_id)) if found else None
 
     def owned(self, deployment: str) -> Sequence[Found]:
         """Every policy on the deployment's targets; a policy has no tags and is as much ours as its target."""
-        targets = list(self.targets_of(deployment))
+        targets = ScalableTargetManager(self.session, self.everywhere).owned(deployment)
         return tuple(
-            replace(self._found(policy, deployment), tags=self.tags(target["ScalableTargetARN"]))
+            replace(self._found(policy, deployment), tags=target.tags)
             for target in targets
-            for policy in self._policies(target["ResourceId"])
+            for policy in self._policies(target.name)
         )
 
     def create(self, resource: Resource) -> None:
@@ -165,6 +200,10 @@ class ScalingPolicyManager(AutoscalingManager):
                 self.autoscaling.delete_scaling_policy(**{key: found.properties[key] for key in members})
         except NotFoundError:
             return
+
+    def alarms_of(self, resource_id: str) -> set[str]:
+        """Names of the alarms that AWS made for the policies on a resource id."""
+        return {alarm["AlarmName"] for policy in self._policies(resource_id) for alarm in policy["Alarms"]}
 
     def _policies(self, resource_id: str) -> Iterator[Document]:
         with aws_errors(f"list scaling policies of '{resource_id}'"):

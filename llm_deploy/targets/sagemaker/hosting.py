@@ -27,6 +27,9 @@ from llm_deploy.targets.sagemaker.tags import tags_of
 
 Document = Mapping[str, Any]
 
+ADOPT = "If it is yours, `llmdeploy gc --adopt {name}` makes it llmdeploy's; else remove it with the tool that made it."
+"""The way out where something that is not ours stands in the way of a removal."""
+
 _ENDPOINT_STATES = {
     "InService": State.READY,
     "Creating": State.BUSY,
@@ -82,6 +85,10 @@ class HostingManager:
         """Objects whose name begins with the deployment's and whose ownership tag names it."""
         found = (self.find(name) for name in self._candidates(deployment))
         return tuple(item for item in found if item is not None and item.owned_by == deployment)
+
+    def named(self, deployment: str) -> list[str]:
+        """Names of objects, whosever, that may belong to a deployment by their name."""
+        return list(self._candidates(deployment))
 
     def create(self, resource: Resource) -> None:
         """Start making it; a name that is taken by ourselves is fine, by anybody else a ConflictError."""
@@ -209,7 +216,7 @@ class InferenceComponentManager(HostingManager):
         for name in strangers:
             found = self.find(name)
             if found is not None and found.owned_by != deployment and self._endpoint_is_ours(deployment):
-                raise not_ours(found, deployment)
+                raise not_ours(found, deployment, way_out=ADOPT.format(name=name))
         return mine
 
     def update(self, resource: Resource, found: Found) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from llm_deploy.aws import Session
 from llm_deploy.deploy.inventory import KindManager, Managers
 from llm_deploy.spec import Place
@@ -19,6 +21,7 @@ from llm_deploy.targets.sagemaker.identities import (
     SecretSink,
     UserManager,
 )
+from llm_deploy.targets.sagemaker.traces import LogGroupManager, TrackingAlarmManager
 
 
 def hosting_managers(session: Session) -> Managers:
@@ -31,6 +34,22 @@ def hosting_managers(session: Session) -> Managers:
         ScalableTargetManager(session),
         ScalingPolicyManager(session),
     )
+
+
+def removal_managers(session: Session, deployment: str, log_groups: Iterable[str] = ()) -> Managers:
+    """The kinds that a removal looks for: those of a deployment, and what AWS itself may have left of one.
+
+    Args:
+        session: Whose.
+        deployment: What is removed.
+        log_groups: Groups that are to go as well.
+    """
+    wide: Managers = _by_kind(
+        ScalableTargetManager(session, everywhere=True), ScalingPolicyManager(session, everywhere=True)
+    )
+    # Containers write until their component and endpoint are gone, so their logs go last: they stand first.
+    logs = LogGroupManager(session, deployment, frozenset(log_groups))
+    return {logs.kind: logs, **hosting_managers(session), **wide, **_by_kind(TrackingAlarmManager(session, deployment))}
 
 
 def identity_managers(session: Session, place: Place, sink: SecretSink) -> Managers:

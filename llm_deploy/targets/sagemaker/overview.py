@@ -12,7 +12,9 @@ from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import AccessDeniedError, NotFoundError
 from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL, stack_of
-from llm_deploy.targets.sagemaker.hosting import EndpointConfigManager, EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
+from llm_deploy.targets.sagemaker.lifetimes import expiry, ttl_s
+from llm_deploy.targets.sagemaker.machines import machines
 from llm_deploy.targets.sagemaker.tags import tags_of
 
 LOG = logging.getLogger(__name__)
@@ -20,7 +22,12 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One line of the list. `orphan`: a component whose endpoint is gone, which AWS keeps and may bill."""
+    """One line of the list.
+
+    Attributes:
+        orphan: A component whose endpoint is gone, which AWS keeps and may bill.
+        expires_at: The end of its ttl; `None` without one.
+    """
 
     name: str
     status: str
@@ -28,6 +35,7 @@ class Deployment:
     model: str
     created_at: datetime | None
     orphan: bool = False
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class DeploymentStatus:
 
     Attributes:
         instances: By variant: instance type, current and desired count.
+        expires_at: The end of its ttl; `None` without one.
         notes: Tags that the cloud itself has put on endpoint and components (`aws:...`).
         stack: The CloudFormation stack that holds it; `None`: none does.
     """
@@ -62,6 +71,7 @@ class DeploymentStatus:
     components: tuple[ComponentStatus, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
     stack: str | None = None
+    expires_at: datetime | None = None
 
 
 def deployments(session: Session) -> Iterator[Deployment]:
@@ -71,7 +81,8 @@ def deployments(session: Session) -> Iterator[Deployment]:
         names.add(name)
         tags = _tags(session, arn)
         if TAG_DEPLOYMENT in tags:
-            yield Deployment(name, status, tags.get(TAG_ENDPOINT_TYPE, "?"), tags.get(TAG_MODEL, "?"), created_at)
+            kind, model = tags.get(TAG_ENDPOINT_TYPE, "?"), tags.get(TAG_MODEL, "?")
+            yield Deployment(name, status, kind, model, created_at, expires_at=_expires_at(session, name, tags))
     for name, arn, status, created_at in _listed(session, "inference_component", "InferenceComponent", without=names):
         tags = _tags(session, arn)
         if TAG_DEPLOYMENT in tags:
@@ -83,7 +94,6 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
     endpoint = EndpointManager(session).find(name)
     if endpoint is None:
         raise NotFoundError(f"there is no endpoint '{name}' in {session.region}", hint="`llmdeploy list` shows them.")
-    config = EndpointConfigManager(session).find(endpoint.properties["EndpointConfigName"])
     components = InferenceComponentManager(session).owned(name)
     return DeploymentStatus(
         name=name,
@@ -93,7 +103,7 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
         model=endpoint.tags.get(TAG_MODEL, "unknown"),
         config=endpoint.properties["EndpointConfigName"],
         created_at=endpoint.created_at,
-        instances=tuple(_instances(endpoint, config)),
+        instances=machines(session, endpoint),
         components=tuple(_component(found) for found in components),
         notes={
             key: value
@@ -102,19 +112,14 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
             if key.startswith("aws:")
         },
         stack=stack_of(endpoint.tags),
+        expires_at=expiry(session, endpoint),
     )
 
 
-def _instances(endpoint: Found, config: Found | None) -> Iterator[Mapping[str, Any]]:
-    asked = {item["VariantName"]: item for item in (config.properties["ProductionVariants"] if config else ())}
-    for variant in endpoint.properties.get("ProductionVariants", ()):
-        wanted = asked.get(variant["VariantName"], {})
-        yield {
-            "variant": variant["VariantName"],
-            "type": wanted.get("InstanceType", "unknown"),
-            "count": variant.get("CurrentInstanceCount", wanted.get("InitialInstanceCount")),
-            "desired": variant.get("DesiredInstanceCount", wanted.get("InitialInstanceCount")),
-        }
+def _expires_at(session: Session, name: str, tags: Mapping[str, str]) -> datetime | None:
+    """Only a deployment with a ttl is looked at more closely than the list does."""
+    endpoint = EndpointManager(session).find(name) if ttl_s(tags) is not None else None
+    return expiry(session, endpoint) if endpoint else None
 
 
 def _component(found: Found) -> ComponentStatus:

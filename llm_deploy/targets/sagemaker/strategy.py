@@ -21,11 +21,12 @@ from llm_deploy.resource import (
     TAG_MODEL,
     TAG_NETWORK,
     TAG_SAMPLING,
+    TAG_TTL,
     Resource,
     content_hash,
     content_name,
 )
-from llm_deploy.spec import DeploymentSpec, EndpointType, ResolvedSpec, S3Model, TargetTracking
+from llm_deploy.spec import DeploymentSpec, EndpointType, ResolvedSpec, S3Model, TargetTracking, durations
 
 Document = dict[str, Any]
 
@@ -34,6 +35,8 @@ ENDPOINT_TYPE_WORDS = {
     EndpointType.INFERENCE_COMPONENT_BASED: "inference-component",
 }
 TAG_VALUE_CHARACTERS = 256
+FOREVER = "none"
+"""The tag of a spec without a ttl: what is left out would not take an earlier one away."""
 METRIC_OF_COPIES = "SageMakerInferenceComponentInvocationsPerCopy"
 METRIC_OF_INSTANCES = "SageMakerVariantInvocationsPerInstance"
 
@@ -167,6 +170,7 @@ def _endpoint(resolved: ResolvedSpec, config_name: str) -> Resource:
         tags={
             **_tags(resolved),
             TAG_NETWORK: content_hash(network) if (network := _network(resolved.spec)) else "none",
+            TAG_TTL: durations.canonical(resolved.spec.ttl) if resolved.spec.ttl else FOREVER,
             TAG_SAMPLING: " ".join(f"{key}={value}" for key, value in sampling.items()),
         },
         depends_on=("EndpointConfig",),

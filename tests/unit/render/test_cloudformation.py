@@ -117,6 +117,14 @@ def test_a_parameter_is_declared_where_a_document_holds_one() -> None:
     assert "Parameters" not in cloudformation.template([model()])
 
 
+def test_a_template_for_one_region_refuses_every_other() -> None:
+    """Images and policies name the region; elsewhere a stack would be half right, so it is not begun."""
+    rule = cloudformation.template([model()], region="eu-west-1")["Rules"]["Region"]["Assertions"][0]
+    assert rule["Assert"] == {"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}
+    assert "eu-west-1" in rule["AssertDescription"]
+    assert "Rules" not in cloudformation.template([model()])
+
+
 def test_whole_numbers_are_written_as_such() -> None:
     """Only Python writes 1.0 for a whole number; the CDK and jq would not agree with it."""
     assert json.dumps(properties_of(model(A=1.0, B=2.5, C=True, D=0))).startswith(
@@ -139,7 +147,25 @@ def test_outputs_name_what_callers_need() -> None:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
-    ["yes", "no", "null", "~", "2012-10-17", "1e3", "0x1", "012", "12:30", "- a", "!Ref x", "a: b", "#", "", " ", "\n"]
+    [
+        "yes",
+        "no",
+        "null",
+        "~",
+        "2012-10-17",
+        "1e3",
+        "0x1",
+        "012",
+        "12:30",
+        "- a",
+        "!Ref x",
+        "a: b",
+        "#",
+        "",
+        " ",
+        "\n",
+        "\x7f",
+    ]
 )
 
 
@@ -150,6 +176,7 @@ def test_json_and_yaml_hold_the_same_texts(environment: dict[str, str]) -> None:
     assert json.loads(cloudformation.to_json(document)) == document
     assert json.loads(cloudformation.to_json(document, indent=None)) == document
     assert yaml.safe_load(cloudformation.to_yaml(document)) == document
+    assert yaml.safe_load(cloudformation.to_json(document)) == document, "JSON is YAML to cfn-lint"
 
 
 def test_yaml_has_no_aliases() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.spec.documents import RULES_LATER
 from llm_deploy.spec.rules import check, check_environment, dotted, metric_name
+from tests.specs import twin
 
 TOKEN = "hf_" + "A1b2" * 9
 
@@ -247,3 +249,24 @@ def test_the_seeds_metric_is_the_default() -> None:
     assert metric_name(None, component_based=True) == COMPONENT_METRIC
     assert metric_name(None, component_based=False) == VARIANT_METRIC
     assert metric_name(COMPONENT_METRIC, component_based=True) == COMPONENT_METRIC
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"environment": {"X": "arn:${AWS::Partition}:x"}}, "environment.X"),
+        ({"environment": {"Ref": "Model"}}, "environment.Ref"),
+        ({"model": "s3://bucket/${AWS::AccountId}/"}, "model.s3_uri"),
+        ({"instance": {"inference_ami_version": "${AWS::Region}"}}, "instance.inference_ami_version"),
+    ],
+)
+def test_what_only_a_template_would_fill_in_is_refused(changes: dict[str, Any], field: str) -> None:
+    """A text means the same in a call and in a template, or it is not taken."""
+    with pytest.raises(ValidationError, match=re.escape(field)):
+        twin(**changes)
+
+
+def test_other_braces_and_the_description_are_taken() -> None:
+    """Shells and chat templates have them; a description is not sent anywhere."""
+    spec = twin(environment={"X": "${HOME}", "REF": "x"}, description="${AWS::AccountId}")
+    assert spec.environment["X"] == "${HOME}"

@@ -1,4 +1,4 @@
-"""What `list --all` adds: models and configs of ours that have no endpoint."""
+"""What `list --all` adds: models, configs and scalable targets of ours that have no endpoint."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class FakeSageMaker:
     models: dict[str, str | None]
     configs: dict[str, str | None]
     operation: str = ""
+    standing: tuple[str, ...] = ("up",)
 
     def get_paginator(self, operation: str) -> FakeSageMaker:
         """A paginator for one of the lists."""
@@ -34,6 +35,9 @@ class FakeSageMaker:
         elif self.operation == "list_endpoint_configs":
             for name in self.configs:
                 yield {"EndpointConfigs": [{"EndpointConfigName": name, "EndpointConfigArn": f"arn/{name}"}]}
+        elif self.operation in {"list_endpoints", "list_inference_components"}:
+            noun = "Endpoint" if self.operation == "list_endpoints" else "InferenceComponent"
+            yield {f"{noun}s": [{f"{noun}Name": name, f"{noun}Arn": f"arn/{name}"} for name in self.standing]}
         else:
             yield {"Tags": self.tags(request["ResourceArn"].removeprefix("arn/"))}
 
@@ -45,8 +49,37 @@ class FakeSageMaker:
         return [] if owned_by is None else [{"Key": TAG_DEPLOYMENT, "Value": owned_by}]
 
 
-def found(models: dict[str, str | None], configs: dict[str, str | None], *standing: str) -> list[Leftovers]:
-    session = Session("eu-central-1", _clients={"sagemaker": FakeSageMaker(models, configs)})
+@dataclass
+class FakeAutoscaling:
+    """Scalable targets on components. By the component's name: as the models of `FakeSageMaker`."""
+
+    targets: dict[str, str | None]
+
+    def get_paginator(self, _operation: str) -> FakeAutoscaling:
+        """A paginator for the list of targets."""
+        return self
+
+    def paginate(self, **_: str) -> Iterator[dict[str, Any]]:
+        """All of them."""
+        ids = [f"inference-component/{name}" for name in self.targets]
+        yield {"ScalableTargets": [{"ResourceId": each, "ScalableTargetARN": f"arn/{each}"} for each in ids]}
+
+    def list_tags_for_resource(self, **request: str) -> dict[str, Any]:
+        """A target's tags, or the refusal."""
+        owned_by = self.targets[request["ResourceARN"].rpartition("/")[2]]
+        if owned_by is not None and owned_by[0].isupper():
+            raise ClientError({"Error": {"Code": owned_by, "Message": "no"}}, "ListTagsForResource")
+        return {"Tags": {} if owned_by is None else {TAG_DEPLOYMENT: owned_by}}
+
+
+def found(
+    models: dict[str, str | None],
+    configs: dict[str, str | None],
+    *standing: str,
+    targets: dict[str, str | None] | None = None,
+) -> list[Leftovers]:
+    clients = {"sagemaker": FakeSageMaker(models, configs), "application-autoscaling": FakeAutoscaling(targets or {})}
+    session = Session("eu-central-1", _clients=clients)
     return list(leftovers(session, standing))
 
 
@@ -71,3 +104,10 @@ def test_another_error_is_no_empty_answer() -> None:
     """What is not known is not taken for absent."""
     with pytest.raises(CloudError):
         found({"old-1": "InternalFailure"}, {})
+
+
+@pytest.mark.parametrize("stranger", [None, "AccessDeniedException", "ObjectNotFoundException"])
+def test_scalable_targets_on_nothing_are_told(stranger: str | None) -> None:
+    """AWS keeps a target when its component goes; strangers' targets and those on what stands are no leftovers."""
+    targets = {"gone": "old", "up": "old", "theirs": stranger}
+    assert found({}, {}, targets=targets) == [Leftovers("old", (), (), ("inference-component/gone",))]

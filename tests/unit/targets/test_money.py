@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llm_deploy import catalog
-from llm_deploy.cli.overview import usd_per_hour
+from llm_deploy.targets.sagemaker.machines import usd_per_hour
 
 KNOWN = "ml.g5.2xlarge"
 REGION = "eu-central-1"

@@ -1,0 +1,114 @@
+"""When a ttl ends: counted from what was deployed last, and not from what AWS changed last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from llm_deploy.aws import Session
+from llm_deploy.deploy.inventory import Found
+from llm_deploy.resource import ENDPOINT, TAG_TTL, tag_list
+from llm_deploy.targets.sagemaker.lifetimes import expiry, lifetime, remaining, rough
+
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class FakeSageMaker:
+    """An endpoint's config, its component and the component's model, each with an age.
+
+    Attributes:
+        made: When each was created, by its name.
+    """
+
+    made: dict[str, datetime] = field(default_factory=dict)
+
+    def describe_endpoint_config(self, **_: str) -> dict[str, Any]:
+        """One machine."""
+        variant = {"VariantName": "v", "InstanceType": "ml.g5.2xlarge", "InitialInstanceCount": 1}
+        made = self.made.get("config", MADE)
+        return {"EndpointConfigArn": "arn", "ProductionVariants": [variant], "CreationTime": made}
+
+    def describe_inference_component(self, **_: str) -> dict[str, Any]:
+        """One that was scaled a moment ago."""
+        return {
+            "InferenceComponentArn": "arn",
+            "InferenceComponentStatus": "InService",
+            "Specification": {"ModelName": "m"},
+            "CreationTime": self.made.get("component", MADE),
+            "LastModifiedTime": MADE + 99 * HOUR,
+        }
+
+    def describe_model(self, **_: str) -> dict[str, Any]:
+        """Its model."""
+        return {"ModelArn": "arn", "CreationTime": self.made.get("model", MADE)}
+
+    def get_paginator(self, operation: str) -> FakePages:
+        """Lists and tags."""
+        return FakePages(operation)
+
+
+@dataclass
+class FakePages:
+    """The component, and tags that say that all is ours."""
+
+    operation: str
+
+    def paginate(self, **_: str) -> Iterator[dict[str, Any]]:
+        """One page."""
+        if self.operation == "list_inference_components":
+            yield {"InferenceComponents": [{"InferenceComponentName": "twin"}]}
+        else:
+            yield {"Tags": tag_list({"llmdeploy:deployment": "twin"})}
+
+
+def endpoint(ttl: str | None, **described: object) -> Found:
+    tags = {} if ttl is None else {TAG_TTL: ttl}
+    return Found(ENDPOINT, "twin", {"EndpointConfigName": "c", **described}, tags, created_at=MADE, status="InService")
+
+
+def session(**made: datetime) -> Session:
+    return Session("eu-central-1", _clients={"sagemaker": FakeSageMaker(made)})
+
+
+def test_scaling_and_upkeep_do_not_move_the_end() -> None:
+    """LastModifiedTime does move with them, so an endpoint in use would never expire by it."""
+    assert expiry(session(), endpoint("8h", LastModifiedTime=MADE + 50 * HOUR)) == MADE + 8 * HOUR
+
+
+@pytest.mark.parametrize("changed", ["config", "component", "model"])
+def test_a_deploy_that_changes_something_moves_the_end(changed: str) -> None:
+    """What it makes anew is younger than the endpoint."""
+    assert expiry(session(**{changed: MADE + 5 * HOUR}), endpoint("8h")) == MADE + 13 * HOUR
+
+
+@pytest.mark.parametrize("ttl", [None, "none", "soon", ""])
+def test_without_a_span_there_is_no_end(ttl: str | None) -> None:
+    """Also where somebody wrote something else into the tag: nothing is deleted by a guess."""
+    assert expiry(session(), endpoint(ttl)) is None
+
+
+def test_money_is_the_price_over_the_age() -> None:
+    """List price of what runs now, by the hour since it was made."""
+    found = lifetime(session(), endpoint("8h"), MADE + 10 * HOUR)
+    assert found.usd_per_hour is not None
+    assert found.usd_so_far == pytest.approx(10 * found.usd_per_hour)
+    assert (found.age_s, found.left_s) == (36_000, -7200)
+
+
+def test_a_clock_that_is_a_little_behind_makes_no_negative_age() -> None:
+    """AWS allows minutes of difference."""
+    assert lifetime(session(), endpoint(None), MADE - timedelta(seconds=30)).age_s == 0
+
+
+def test_spans_are_told_to_the_minute() -> None:
+    """Nobody plans by seconds, but of the last minute."""
+    assert rough(7 * 3600 + 61) == "7h1m"
+    assert rough(42.9) == "42s"
+    assert remaining(3600) == "1h left"
+    assert remaining(-90_000) == "expired 1d1h ago"
