@@ -36,6 +36,8 @@ rows: $(STAMP)
 docs: $(STAMP) rows
 	$(BIN)/python scripts/reference.py
 	$(BIN)/python scripts/exit_codes.py
+	$(BIN)/python scripts/authorization.py
+	$(BIN)/python scripts/policies.py
 	$(BIN)/python scripts/schema.py
 
 $(STAMP): pyproject.toml constraints.txt

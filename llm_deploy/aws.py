@@ -31,6 +31,9 @@ READ_TIMEOUT_S = 60
 CONTROL_PLANE_ATTEMPTS = 6
 """botocore's standard mode: throttling and 5xx are retried with jitter, up to about 20 s in all."""
 
+ROLE_SESSION_NAME = "llmdeploy"
+"""What CloudTrail shows of calls under a role that we assumed; who assumed it is in the event of AssumeRole."""
+
 _CODES: Mapping[str, type[LlmDeployError]] = {
     "AccessDenied": AccessDeniedError,
     "AccessDeniedException": AccessDeniedError,
@@ -84,12 +87,14 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
         BusyError,
     ),
     (re.compile(r"^Stack \[\S+\] already exists and cannot be created again"), ConflictError),
+    (re.compile(r"User is missing the following permissions"), AccessDeniedError),
     (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
 )
-"""SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart."""
+"""SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart. So does
+Application Auto Scaling where its caller lacks permissions on what is to scale."""
 
 _HINTS: Mapping[type[LlmDeployError], str] = {
-    AccessDeniedError: "Ask for the permission that is named, or use the deploy identity of `llmdeploy create-roles`.",
+    AccessDeniedError: "Ask for the permission that is named, or deploy as the role of `llmdeploy create-roles`.",
     CredentialsError: "Renew them: `aws sso login`, a new session, or the keys in .env. "
     "`--target local` needs no credentials.",
     BusyError: "Wait a moment and run the same command again; it goes on where it stopped.",
@@ -108,6 +113,11 @@ _CLOCK_IS_OFF = re.compile(r"^(RequestExpired|RequestTimeTooSkewed)$|Signature (
 
 Source: AWS General Reference, "Troubleshooting AWS Signature Version 4 errors"; botocore's own list of skew errors.
 """
+
+ASSUME_ROLE_HINT = (
+    "LLMDEPLOY_ROLE_ARN (environment or .env) names the role to act as: is it in this account, and may you assume it? "
+    "One that is new takes up to a minute."
+)
 
 NO_CREDENTIALS_HINT = (
     "Sign in (`aws sso login` or `aws configure`), set AWS_PROFILE, or put AWS_ACCESS_KEY and AWS_SECRET_KEY "
@@ -145,6 +155,7 @@ class Session:
         endpoint_url: Where every service is, for clouds that are not AWS; `None`: AWS's own addresses.
         access_key, secret_key, token: Explicit credentials; without them botocore's chain is asked
             (environment, profile, SSO, instance role).
+        role_arn: A role to act as. These credentials then do nothing but assume it, now and whenever that runs out.
     """
 
     region: str
@@ -153,6 +164,7 @@ class Session:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    role_arn: str | None = None
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its client classes at run time
@@ -181,9 +193,30 @@ class Session:
             session = botocore.session.Session(profile=self.profile)
             if self.access_key is not None:
                 session.set_credentials(self.access_key, self.secret_key, self.token)
+            if self.role_arn is not None:
+                self._act_as(self.role_arn, session)
             use_smaller_models(session)
             self._clients["botocore"] = session
         return self._clients["botocore"]
+
+    def _act_as(self, role_arn: str, session: Any) -> None:  # noqa: ANN401 - as above
+        """Let a botocore session sign as a role; STS is asked at the first call, and again before that expires."""
+        from botocore import credentials  # noqa: PLC0415 - as above
+        from botocore.exceptions import NoCredentialsError  # noqa: PLC0415 - as above
+
+        source = session.get_credentials()
+        if source is None:
+            raise NoCredentialsError
+        fetcher = credentials.AssumeRoleCredentialFetcher(
+            lambda service, **keys: session.create_client(service, self.region, endpoint_url=self.endpoint_url, **keys),
+            source,
+            role_arn,
+            extra_args={"RoleSessionName": ROLE_SESSION_NAME},
+        )
+        # botocore's own assume-role provider reads profiles only, and its sessions take lasting keys only.
+        session._credentials = credentials.DeferredRefreshableCredentials(  # noqa: SLF001
+            fetcher.fetch_credentials, "assume-role"
+        )
 
     def _our_client(self, service: str) -> Any:  # noqa: ANN401 - as `client`
         from botocore.config import Config  # noqa: PLC0415 - as above
@@ -242,8 +275,15 @@ def _from_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
     by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)
     kind = _CODES.get(code) or by_text or CloudError
-    off = kind is CredentialsError and (_CLOCK_IS_OFF.search(code) or _CLOCK_IS_OFF.search(text))
-    return kind(f"cannot {action}: {text or code} ({code})", hint=CLOCK_HINT if off else _HINTS.get(kind))
+    return kind(f"cannot {action}: {text or code} ({code})", hint=_hint(kind, code, text))
+
+
+def _hint(kind: type[LlmDeployError], code: str, text: str) -> str | None:
+    if kind is CredentialsError and (_CLOCK_IS_OFF.search(code) or _CLOCK_IS_OFF.search(text)):
+        return CLOCK_HINT
+    if kind is AccessDeniedError and "sts:AssumeRole" in text:
+        return ASSUME_ROLE_HINT
+    return _HINTS.get(kind)
 
 
 def _from_library(error: Exception, action: str) -> LlmDeployError:

@@ -27,6 +27,7 @@ ROLE = "AWS::IAM::Role"
 MANAGED_POLICY = "AWS::IAM::ManagedPolicy"
 USER = "AWS::IAM::User"
 ACCESS_KEY = "AWS::IAM::AccessKey"
+SERVICE_LINKED_ROLE = "AWS::IAM::ServiceLinkedRole"
 
 IMMUTABLE_KINDS = frozenset({MODEL, ENDPOINT_CONFIG})
 """AWS has no update for these; a changed document is another object under another name."""

@@ -19,6 +19,7 @@ from llm_deploy.service_models import cache_folder
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".demo"
 LLMDEPLOY = Path(sys.executable).with_name("llmdeploy")
+OF_AN_ACCOUNT = ("AWS_", "LLMDEPLOY_TARGET", "LLMDEPLOY_ROLE_ARN")
 CONFIG = os.path.relpath(ROOT / "configs" / "smollm2.yaml", FOLDER)
 
 
@@ -34,7 +35,7 @@ def run(*arguments: str, says: str = "", allow: int = 0) -> None:
 
 def environment() -> dict[str, str]:
     """The person's environment without anything that points to a real account, and with the local target."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LLMDEPLOY_TARGET"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OF_AN_ACCOUNT)}
     return kept | {"LLMDEPLOY_TARGET": "local", "LLMDEPLOY_HOME": str(FOLDER / "home")}
 
 
@@ -94,7 +95,8 @@ def kept_mb() -> float:
 def tell() -> None:
     """Roles, plan, endpoint, tokens, status, deletion, proof."""
     run("local", "up", says="A cloud on this machine: AWS's wire protocol, and a real model behind it.")
-    run("create-roles", "--prefix", "smollm2", "--yes", says="A role for the containers, a narrow user to deploy with.")
+    roles = ("create-roles", "--prefix", "smollm2", "--write-env", "--yes")
+    run(*roles, says="A role for the containers, and a narrow role to deploy as; .env names it from here on.")
     run("deploy-endpoint", CONFIG, "--dry-run", says="What would be made:")
     run("deploy-endpoint", CONFIG, "--yes", says="Make it. Waiting times are AWS's, divided by 60.")
     question = ("The capital of France is", "--stream", "--max-new-tokens", "24", "--temperature", "0")

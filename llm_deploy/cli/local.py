@@ -29,19 +29,22 @@ class Shell(StrEnum):
 def up(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes any free one. [4599]")] = None,
     speed: Annotated[float | None, typer.Option(min=0.01, help="AWS's durations are divided by it. [60]")] = None,
+    no_iam: Annotated[bool, typer.Option("--no-iam", help="Check neither signatures nor permissions.")] = False,
     as_json: Json = False,
 ) -> None:
     """Start the local cloud, unless it runs, and wait until it answers. The first start downloads 95 MB."""
     from llm_deploy.targets.local import LocalCloud
 
     with progress_bar("local cloud") as progress:
-        status = LocalCloud().ensure_running(port, speed, progress=progress)
+        status = LocalCloud().ensure_running(port, speed, iam=False if no_iam else None, progress=progress)
     if status.note:
         typer.echo(status.note, err=True)
     if as_json:
         typer.echo(json.dumps(status.as_document()))
         return
     typer.echo(f"The local cloud is up at {status.url} (speed {status.speed:g}, region {status.region}).")
+    if not status.iam:
+        typer.echo("It checks neither signatures nor permissions.")
     typer.echo('Other programs: eval "$(llmdeploy local env)"')
 
 
@@ -67,18 +70,25 @@ def status(as_json: Json = False) -> None:
         typer.echo("The local cloud is not running. Start it: llmdeploy local up")
     else:
         typer.echo(f"{found.url}  process {found.pid}, since {found.started_at}")
-        typer.echo(f"account {found.account}, region {found.region}, speed {found.speed:g}")
+        enforced = "enforced" if found.iam else "not enforced"
+        typer.echo(f"account {found.account}, region {found.region}, speed {found.speed:g}, IAM {enforced}")
         typer.echo(f"{found.endpoints} endpoints, {found.processes} model processes, state in {cloud.state_dir()}")
     if found is None:
         raise typer.Exit(LocalCloudError.exit_code)
 
 
 @app.command("env")
-def env(shell: Annotated[Shell, typer.Option(help="Syntax to write.")] = Shell.SH) -> None:
+def env(
+    shell: Annotated[Shell, typer.Option(help="Syntax to write.")] = Shell.SH,
+    role: Annotated[
+        str | None, typer.Option(help="Name or ARN of a role to act as, for an hour, instead of the account root.")
+    ] = None,
+) -> None:
     """Write the variables that point AWS programs at the local cloud: eval "$(llmdeploy local env)"."""
     from llm_deploy.targets.local import LocalCloud
 
-    for name, value in LocalCloud().environment().items():
+    cloud = LocalCloud()
+    for name, value in (cloud.environment() if role is None else cloud.role_environment(role)).items():
         typer.echo(_assignment(shell, name, value))
 
 

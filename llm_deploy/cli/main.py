@@ -32,8 +32,9 @@ class Entry(NamedTuple):
 
 
 COMMANDS: Mapping[str, Entry] = {
-    "create-roles": Entry("roles", "create_roles", "Make the execution role and the narrow deploy identity.", True),
+    "create-roles": Entry("roles", "create_roles", "Make the execution role and the narrow deploy role.", True),
     "delete-roles": Entry("roles", "delete_roles", "Remove what create-roles made.", True),
+    "policy": Entry("policies", "policy", "Print the least policy that one deployment needs."),
     "deploy-endpoint": Entry(
         "deploy", "deploy_endpoint", "Make or update an endpoint, from a spec or from .env.", True
     ),

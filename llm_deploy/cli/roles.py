@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +17,14 @@ if TYPE_CHECKING:
     from llm_deploy.spec import DeploymentSpec
     from llm_deploy.targets.registry import Connection
     from llm_deploy.targets.roles import Roles
+    from llm_deploy.targets.sagemaker.wishes import Trust
 
 TIMEOUT_S = 300.0
 
 ADMINISTRATOR_HINT = (
     "Roles need IAM rights. This command asks boto3's own search (`aws sso login`, AWS_PROFILE, --profile NAME) and "
-    "leaves AWS_ACCESS_KEY of .env alone, since that is the deploy identity's; --use-env-keys takes it all the same."
+    "leaves AWS_ACCESS_KEY and LLMDEPLOY_ROLE_ARN of .env alone, since these are the deploy identity's; --use-env-keys "
+    "takes the key all the same."
 )
 
 Config = Annotated[
@@ -32,7 +33,7 @@ Config = Annotated[
 ]
 Prefix = Annotated[
     str | None,
-    typer.Option("--prefix", help="What names begin with that the deployer may touch; else CONFIG's name, or .env's."),
+    typer.Option("--prefix", help="What names begin with that may be touched; else CONFIG's name, or .env's."),
 ]
 Output = Annotated[Path, typer.Option("--output", help="Folder for the two JSON files.", file_okay=False)]
 Profile = Annotated[
@@ -49,11 +50,36 @@ def create_roles(
     model_bucket: Annotated[
         str | None, typer.Option("--model-bucket", metavar="S3_URI", help="s3://bucket/prefix/ of own weights.")
     ] = None,
+    trusted_principals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-principal",
+            metavar="ARN",
+            help="Who may assume the deploy role, and nobody else; repeat it. Else whoever the account's policies let.",
+        ),
+    ] = None,
+    oidc_provider: Annotated[
+        str | None,
+        typer.Option(
+            "--oidc-provider",
+            metavar="ADDRESS",
+            help="An OpenID Connect provider of the account, such as token.actions.githubusercontent.com.",
+        ),
+    ] = None,
+    oidc_subjects: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--oidc-subject", metavar="SUBJECT", help="Whose tokens, such as repo:ORG/REPO:environment:ENV; repeat it."
+        ),
+    ] = None,
+    permissions_boundary: Annotated[
+        str | None, typer.Option("--permissions-boundary", metavar="ARN", help="Bound every role and the user by it.")
+    ] = None,
     user: Annotated[
-        bool, typer.Option("--user/--no-user", help="Make an IAM user with one key to deploy with.")
-    ] = True,
+        bool, typer.Option("--user", help="Also make an IAM user with one key, for where no role can be assumed.")
+    ] = False,
     new_key: Annotated[bool, typer.Option("--new-key", help="Replace the user's key when its secret is lost.")] = False,
-    write_env: Annotated[bool, typer.Option("--write-env", help="Write role and keys into .env as well.")] = False,
+    write_env: Annotated[bool, typer.Option("--write-env", help="Write roles, or role and keys, into .env.")] = False,
     output: Output = Path(),
     profile: Profile = None,
     use_env_keys: UseEnvKeys = False,
@@ -62,25 +88,34 @@ def create_roles(
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make the role that containers run under, and a narrow identity to deploy with.
+    """Make the role that containers run under, a narrow role to deploy with, and a policy for who only invokes.
 
-    Writes sagemaker_execution_role.json and, with the user, sagemaker_user_credentials.json (readable by you alone).
-    Needs IAM rights once, from your own sign-in or --profile; everything afterwards runs with the narrow identity,
-    whose keys in .env this command does not use. --dry-run shows every policy.
-    """
+    Writes sagemaker_execution_role.json and, with --user, sagemaker_user_credentials.json (readable by you alone).
+    Needs IAM rights once, from your own sign-in or --profile; everything afterwards runs as the narrow identity, which
+    --write-env puts into .env and this command does not use. --dry-run shows every policy.
+
+    \b
+    llmdeploy create-roles --prefix twin --dry-run
+    llmdeploy create-roles configs/twin.yaml --write-env
+    llmdeploy create-roles --prefix twin --oidc-provider token.actions.githubusercontent.com \\
+        --oidc-subject repo:ORG/REPO:environment:production
+    """  # noqa: D301 - \b keeps the lines apart in --help
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import plan_document
+    from llm_deploy.targets.sagemaker.wishes import Trust
 
     with _administrators_hint():
-        settings = _settings(profile, use_env_keys=use_env_keys)
+        trust = Trust(tuple(trusted_principals or ()), oidc_provider, tuple(oidc_subjects or ()))
         connection, roles = _open(
-            settings,
+            _settings(profile, use_env_keys=use_env_keys),
             target,
             output,
             config=config,
             prefix=prefix,
             model_bucket=model_bucket,
-            user=user,
+            trust=trust,
+            permissions_boundary=permissions_boundary,
+            user=user or new_key,
             new_key=new_key,
         )
         screen.say(connection.describe())
@@ -96,10 +131,26 @@ def create_roles(
         if not plan.empty:
             screen.agree(f"Change IAM in account {connection.account}?", yes=yes)
             screen.follow(roles.apply(plan, timeout_s=TIMEOUT_S))
-    written = roles.write_files(write_env=write_env)
+    _finish(roles, write_env=write_env, as_json=as_json)
+
+
+def _finish(roles: Roles, *, write_env: bool, as_json: bool) -> None:
+    """Write the files, and say what was made and what to do with it."""
+    from llm_deploy.cli import screen
+    from llm_deploy.targets.sagemaker.iam import INVOKE_POLICY
+
+    wish = roles.wish
+    written = roles.files.write(env_region=roles.connection.region if write_env else None)
+    arns = {
+        "role_arn": wish.execution_role_arn,
+        "deploy_role_arn": wish.deploy_role_arn,
+        "invoke_policy_arn": wish.policy_arn(INVOKE_POLICY),
+    }
     if as_json:
-        screen.write_json({"role_arn": roles.role_arn, "files": [str(path) for path in written]})
-    screen.say(f"execution role {roles.role_arn}")
+        screen.write_json({**arns, "files": [str(path) for path in written]})
+    screen.say(f"containers run under  {arns['role_arn']}")
+    screen.say(f"deploy as             {arns['deploy_role_arn']}")
+    screen.say(f"services that invoke  {arns['invoke_policy_arn']}")
     for path in written:
         screen.say(f"wrote {path}")
 
@@ -115,9 +166,10 @@ def delete_roles(
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remove the role, the user, its key and the policy that create-roles made, and the two files.
+    """Remove the roles, the policies, the user and its key that create-roles made, and the two files.
 
-    Needs the same IAM rights as create-roles: the keys in .env are the identity's that goes, and are not used.
+    Needs the same IAM rights as create-roles: what is in .env is the identity's that goes, and is not used. The
+    account's service-linked role for autoscaling stays: others may scale under it.
     """
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import plan_document
@@ -137,7 +189,7 @@ def delete_roles(
         if plan.changes:
             screen.agree(f"Delete {len(plan.changes)} IAM objects in account {connection.account}?", yes=yes)
             screen.follow(roles.delete(plan, timeout_s=TIMEOUT_S))
-    removed = roles.remove_files()
+    removed = roles.files.remove()
     if as_json:
         screen.write_json(
             {
@@ -175,15 +227,26 @@ def _open(
     config: Path | None,
     prefix: str | None,
     model_bucket: str | None = None,
-    user: bool = True,
+    trust: Trust | None = None,
+    permissions_boundary: str | None = None,
+    user: bool = False,
     new_key: bool = False,
 ) -> tuple[Connection, Roles]:
     from llm_deploy.targets.registry import connect
     from llm_deploy.targets.roles import Roles, wish_for
+    from llm_deploy.targets.sagemaker.wishes import ANYONE_ALLOWED
 
     spec = _spec(config, settings)
     connection = connect(target, settings=settings)
-    wish = wish_for(connection, prefix=prefix, spec=spec, model_bucket=model_bucket, user=user)
+    wish = wish_for(
+        connection,
+        prefix=prefix,
+        spec=spec,
+        model_bucket=model_bucket,
+        user=user,
+        trust=trust or ANYONE_ALLOWED,
+        permissions_boundary=permissions_boundary,
+    )
     return connection, Roles(connection, wish, output, new_key=new_key)
 
 
@@ -194,5 +257,9 @@ def _spec(config: Path | None, settings: Settings) -> DeploymentSpec | None:
 
 
 def _show_policies(roles: Roles) -> None:
-    for title, document in roles.policies():
-        typer.echo(f"\n{title}:\n{json.dumps(document, indent=2)}")
+    from llm_deploy.cli.policies import document_lines
+
+    for shown in roles.policies():
+        typer.echo(f"\n{shown.title}:")
+        for line in document_lines(shown.document, shown.needs):
+            typer.echo(line)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from llm_deploy.aws import Session
 from llm_deploy.dialects.types import GenerationRequest
 from llm_deploy.errors import LocalCloudError
 from llm_deploy.settings.announcement import ACCESS_KEY, SECRET_KEY, announced, state_dir
+
+if TYPE_CHECKING:
+    from llm_deploy.settings import Settings
 
 
 def session_from_environment(region: str | None = None) -> Session:
@@ -25,7 +29,7 @@ def session_from_environment(region: str | None = None) -> Session:
     settings = load_settings()
     target, default = settings.LLMDEPLOY_TARGET, Settings.model_fields["LLMDEPLOY_TARGET"].default
     if target != default:
-        return _announced_session(target)
+        return _announced_session(target, settings)
     access, secret, token = settings.AWS_ACCESS_KEY, settings.AWS_SECRET_KEY, settings.session_token
     return Session(
         region=region or settings.AWS_REGION,
@@ -34,17 +38,24 @@ def session_from_environment(region: str | None = None) -> Session:
         access_key=access.get_secret_value() if access else None,
         secret_key=secret.get_secret_value() if secret else None,
         token=token.get_secret_value() if token else None,
+        role_arn=settings.LLMDEPLOY_ROLE_ARN,
     )
 
 
-def _announced_session(target: str) -> Session:
+def _announced_session(target: str, settings: Settings) -> Session:
     found = announced(target)
     if found is None:
         raise LocalCloudError(
             f"LLMDEPLOY_TARGET is {target}, and nothing of that name answers (looked in {state_dir(target)})",
             hint="Start the local cloud: llmdeploy local up",
         )
-    return Session(region=found.region, endpoint_url=found.url, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
+    return Session(
+        region=found.region,
+        endpoint_url=found.url,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+        role_arn=settings.role_in(found.account),
+    )
 
 
 def default_request(deployed: Mapping[str, float]) -> GenerationRequest:

@@ -15,6 +15,7 @@ from llm_deploy.resource import (
     ENDPOINT_CONFIG,
     IMMUTABLE_KINDS,
     INFERENCE_COMPONENT,
+    MANAGED_POLICY,
     MODEL,
     SCALABLE_TARGET,
     SCALING_POLICY,
@@ -26,6 +27,9 @@ from llm_deploy.resource import (
 
 _SCALING_KINDS = frozenset({SCALABLE_TARGET, SCALING_POLICY})
 """Removed before what they scale changes, since AWS refuses the change otherwise."""
+
+_ATTACHED_KINDS = IMMUTABLE_KINDS | {MANAGED_POLICY}
+"""What names one of these is pointed at the new one; it does not go with the old one."""
 
 
 class Action(Enum):
@@ -185,7 +189,7 @@ def _with_what_it_stands_on(change: Change, resource: Resource, others: Mapping[
     if change.found is None or change.action is Action.REPLACE:
         return change
     for needed in (others[name] for name in resource.depends_on):
-        if needed.kind not in IMMUTABLE_KINDS and needed.action in {Action.CREATE, Action.REPLACE}:
+        if needed.kind not in _ATTACHED_KINDS and needed.action in {Action.CREATE, Action.REPLACE}:
             return replace(change, action=Action.REPLACE, note=f"its {short_kind(needed.kind)} is made anew")
     return change
 

@@ -41,6 +41,7 @@ def _settings(argv: Sequence[str] | None) -> CloudSettings:
         model_name=args.model_name,
         backend_path=args.backend_path,
         split=not args.no_split,
+        iam=not args.no_iam,
         seed=args.seed,
         limits=RuntimeLimits(invoke_s=args.invoke_timeout, stream_s=args.stream_timeout),
     )
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model-name", default="smollm2-135m-instruct", help="the stand-in that the command serves")
     parser.add_argument("--backend-path", type=Path, help="folder of the emulator behind this one")
     parser.add_argument("--no-split", action="store_true", help="do not cut event-stream frames at arbitrary places")
+    parser.add_argument("--no-iam", action="store_true", help="check neither signatures nor permissions")
     parser.add_argument("--seed", type=int, help="seed of ids and of the places of the cuts")
     limits = RuntimeLimits()
     parser.add_argument("--invoke-timeout", type=_positive, default=limits.invoke_s, help="real seconds for an answer")

@@ -7,6 +7,7 @@ import os
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.http import BodyTooLargeError, ClientGoneError, Receive, Request, Send
@@ -38,14 +39,16 @@ class App:
             refuse_foreign_page(request)
             await self._answer(request)
         except ServiceError as error:
-            await refuse(request, error)
+            await write_refusal(request, error)
         except ClientGoneError:
             log.debug("the client of %s %s hung up", request.method, request.path)
 
     async def _answer(self, request: Request) -> None:
         if request.path.startswith("/_local/"):
             await self._local(request)
-        elif (service := self._json_service(request)) is not None:
+            return
+        await self.cloud.gate.admit(request)
+        if (service := self._json_service(request)) is not None:
             self._check_region(request)
             await answer_json(self.cloud, service, request)
         elif (handler := self._raw_handler(request)) is not None:
@@ -81,6 +84,8 @@ class App:
         elif request.path == "/_local/stop" and request.method == "POST":
             await _respond_json(request, 202, {"status": "stopping"})
             self.cloud.stopping.set()
+        elif answer := self.cloud.local.get((request.method, request.path)):
+            await _respond_json(request, 200, answer())
         else:
             await _respond_json(request, 404, {"error": f"nothing at {request.method} {request.path}"})
 
@@ -92,6 +97,7 @@ class App:
             "speed": settings.speed,
             "account": settings.account,
             "region": settings.region,
+            "iam": settings.iam,
             "endpoints": 0,
             "processes": 0,
             **{name: count() for name, count in self.cloud.counters.items()},
@@ -140,14 +146,35 @@ async def answer_json(cloud: Cloud, service: JsonService, request: Request) -> N
         raise ServiceError("SerializationException", str(error)) from error
     if problem:
         raise ServiceError("ValidationException", problem)
-    signer = request.signature.access_key if request.signature else None
-    answer = await handler(Call(operation, params, signer, is_own(cloud, request)))
+    cloud.gate.authorise(request, service.model, operation, params)
+    answer = await handler(Call(operation, params, by_service=is_own(cloud, request)))
     try:
         check_output(model, model.output_shape(operation), answer)
     except AssertionError as error:
         log.exception("%s answered what the model does not allow", operation)
         raise ServiceError("InternalFailure", f"local cloud: {operation}: {error}", status=500) from error
     await _respond_json(request, 200, answer, version=service.json_version)
+
+
+async def write_refusal(request: Request, error: ServiceError) -> None:
+    """Write an error in the protocol of the request."""
+    protocol = getattr(error, "protocol", "json")
+    if protocol == "json":
+        await refuse(request, error)
+    else:
+        await refuse_xml(request, error, wrapped=protocol == "query")
+
+
+async def refuse_xml(request: Request, error: ServiceError, *, wrapped: bool) -> None:
+    """Write an error as the query protocol does, or as S3 does, which has no wrapper."""
+    kind = "Sender" if error.status < 500 else "Receiver"  # noqa: PLR2004 - HTTP's border between the two
+    words = f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+    identity = f"<RequestId>{request_id()}</RequestId>"
+    if wrapped:
+        body = f"<ErrorResponse><Error><Type>{kind}</Type>{words}</Error>{identity}</ErrorResponse>"
+    else:
+        body = f'<?xml version="1.0" encoding="UTF-8"?><Error>{words}{identity}</Error>'
+    await request.respond(error.status, body.encode(), [("content-type", "text/xml")])
 
 
 async def refuse(request: Request, error: ServiceError) -> None:

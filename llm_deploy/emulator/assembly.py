@@ -9,6 +9,7 @@ from llm_deploy.emulator import autoscaling, cloudwatch, logs, quotas, sagemaker
 from llm_deploy.emulator.app import App
 from llm_deploy.emulator.backend import mount as backend
 from llm_deploy.emulator.clock import Clock, ScaledClock
+from llm_deploy.emulator.iam import install as iam
 from llm_deploy.emulator.service import Cloud
 from llm_deploy.emulator.settings import CloudSettings
 from llm_deploy.emulator.store import Store
@@ -20,6 +21,7 @@ INSTALLERS: tuple[Callable[[Cloud], None], ...] = (
     quotas.install,
     autoscaling.install,
     sagemaker.install,
+    iam.install,
 )
 """One line for each module that offers services; see `service`. They stop in reverse order: the containers, which
 SageMaker ends, may write to the logs until the last moment; and the backend's child is started first."""

@@ -6,8 +6,11 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+
+if TYPE_CHECKING:
+    from llm_deploy.emulator.iam.caller import Caller
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,7 +30,7 @@ class ClientGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SignatureScope:
-    """Who signed a request, and for what. The signature itself is not checked."""
+    """Who says to have signed a request, and for what; `iam.gate` checks it."""
 
     access_key: str
     region: str
@@ -40,9 +43,10 @@ class Request:
     Attributes:
         headers: Lower-case names; of repeated headers the last one.
         receive, send: ASGI's own, for handlers that stream.
+        caller: Who asks, once that has been checked; `None` where nothing is checked.
     """
 
-    __slots__ = ("__dict__", "headers", "method", "path", "raw_path", "receive", "scope", "send")
+    __slots__ = ("__dict__", "_body", "caller", "headers", "method", "path", "raw_path", "receive", "scope", "send")
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -52,6 +56,8 @@ class Request:
         self.path: str = scope["path"]
         self.raw_path: bytes = scope.get("raw_path") or self.path.encode()
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.caller: Caller | None = None
+        self._body: bytes | None = None
 
     @property
     def query_string(self) -> str:
@@ -69,12 +75,20 @@ class Request:
         return SignatureScope(found[1], found[3], found[4]) if found else None
 
     async def body(self, limit: int) -> bytes:
-        """The whole body.
+        """The whole body. It is kept: whoever asks again, also through `receive`, gets it once more.
 
         Raises:
             BodyTooLargeError: It is longer than `limit` bytes.
             ClientGoneError: The client hung up.
         """
+        if self._body is None:
+            self._body = await self._read(limit)
+            self.receive = _replaying(self._body, self.receive)
+        if len(self._body) > limit:
+            raise BodyTooLargeError
+        return self._body
+
+    async def _read(self, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -98,6 +112,16 @@ class Request:
         """Send the status line and the headers of an answer whose body follows through `send`."""
         encoded = [(name.encode("latin-1"), _one_line(value).encode("latin-1", "replace")) for name, value in headers]
         await self.send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+def _replaying(body: bytes, rest: Receive) -> Receive:
+    """ASGI's receive as if the body had not been read."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return pending.pop() if pending else await rest()
+
+    return receive
 
 
 def _one_line(value: str) -> str:

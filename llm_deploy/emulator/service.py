@@ -29,7 +29,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.backend.guard import KEY_HEADER
@@ -65,13 +65,11 @@ class Call:
 
     Attributes:
         params: The input document as botocore's model names it; time stamps are seconds since the epoch.
-        access_key: Who signed it; `None` when nobody did.
-        by_service: One of the cloud's own services calls, in the name of `access_key`: it may set AWS's own tags.
+        by_service: One of the cloud's own services calls, in the name of a client: it may set AWS's own tags.
     """
 
     operation: str
     params: Document
-    access_key: str | None = None
     by_service: bool = False
 
 
@@ -117,14 +115,31 @@ class Registry:
         self.paths[prefix] = handler
 
 
-async def _accept_role(arn: str) -> bool:
-    del arn
+async def _accept_role(role: str, source: str) -> bool:
+    del role, source
+    return True
+
+
+def _may(role: str, source: str, action: str, resource: str, keys: Mapping[str, str]) -> bool:
+    del role, source, action, resource, keys
     return True
 
 
 async def _assume_objects(bucket: str, prefix: str) -> bool:
     del bucket, prefix
     return True
+
+
+def _unheard(principal: str, decisions: list[list[str]]) -> None:
+    del principal, decisions
+
+
+async def _no_role(service: str, name: str) -> None:
+    del service, name
+
+
+def _forget(text: str) -> None:
+    del text
 
 
 def _drop_line(group: str, stream: str, line: str) -> None:
@@ -145,18 +160,70 @@ class Hooks:
     """What services offer each other. Each has a stand-in that accepts or forgets, until its provider sets it.
 
     Attributes:
-        role_lookup: Whether the role exists and lets sagemaker.amazonaws.com assume it.
+        role_lookup: `(role, source)`: whether the role exists and lets sagemaker.amazonaws.com assume it, for the
+            resource whose ARN is `source`.
+        role_may: `(role, source, action, resource, keys)`: whether SageMaker may do something with a role.
+        iam_records: What IAM and STS keep, see `iam.directory`; `None` when there is no IAM.
+        iam_changed: Told a text that names IAM's state, whenever somebody has heard of it.
+        authorised: `(principal, decisions)`: told what the backend decided; each decision is an action, a resource, and
+            why it was denied, empty when it was allowed.
+        make_service_role: `(service, name)`: makes the service-linked role of a service, in IAM.
+        needs_service_role: Told the service whose service-linked role a call has needed. Must not block.
         s3_has_objects: Whether anything lies at `(bucket, key prefix)`.
         write_log: `(group, stream, line)`, a line of a container's output. Must not block.
         metric: `(name, dimensions, value, unit)`, one datapoint of namespace AWS/SageMaker, now. Must not block.
         quota: A SageMaker quota by its full name (`ml.g5.xlarge for endpoint usage`); `None` means unlimited.
     """
 
-    role_lookup: Callable[[str], Awaitable[bool]] = _accept_role
+    role_lookup: Callable[[str, str], Awaitable[bool]] = _accept_role
+    role_may: Callable[[str, str, str, str, Mapping[str, str]], bool] = _may
+    iam_records: Callable[[], Awaitable[Document]] | None = None
+    iam_changed: Callable[[str], None] = _forget
+    authorised: Callable[[str, list[list[str]]], None] = _unheard
+    make_service_role: Callable[[str, str], Awaitable[None]] = _no_role
+    needs_service_role: Callable[[str], None] = _forget
     s3_has_objects: Callable[[str, str], Awaitable[bool]] = _assume_objects
     write_log: Callable[[str, str, str], None] = _drop_line
     metric: Callable[[str, Mapping[str, str], float, str], None] = _drop_metric
     quota: Callable[[str], float | None] = _no_quota
+
+
+class Gate(Protocol):
+    """Who may do what."""
+
+    async def admit(self, request: Request) -> None:
+        """Find out who asks, and note it in the request.
+
+        Raises:
+            ServiceError: The signature is refused.
+        """
+
+    def authorise(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """Decide whether who asks may have an operation carried out; `service` is botocore's name of it.
+
+        Raises:
+            ServiceError: It is denied.
+        """
+
+    def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """As `authorise`, but only about the roles that a request hands to the service.
+
+        Raises:
+            ServiceError: It is denied.
+        """
+
+
+class OpenGate:
+    """Lets everybody do everything."""
+
+    def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """See `Gate`."""
+
+    async def admit(self, request: Request) -> None:
+        """See `Gate`."""
+
+    def authorise(self, request: Request, service: str, operation: str, params: Document) -> None:
+        """See `Gate`."""
 
 
 @dataclass(slots=True)
@@ -164,6 +231,11 @@ class Cloud:
     """One running local cloud: what every service is given.
 
     Attributes:
+        gate: Asked before every answer.
+        implied: By botocore's name of a service, `(operation, params)`: members that a request means without having
+            them, for `data/authorization.yaml`.
+        tags: By the service in an ARN: the tags of the resource.
+        local: Answers below /_local/, by method and path: functions that give a document.
         counters: Numbers for `GET /_local/health`: functions by name, asked at each request.
         unknown: How often each unimplemented operation was asked for.
         own_key: What a call of the cloud's own services carries in `guard.KEY_HEADER`; empty without a backend.
@@ -175,6 +247,10 @@ class Cloud:
     random: random.Random
     registry: Registry = field(default_factory=Registry)
     hooks: Hooks = field(default_factory=Hooks)
+    gate: Gate = field(default_factory=OpenGate)
+    implied: dict[str, Callable[[str, Document], Document]] = field(default_factory=dict)
+    tags: dict[str, Callable[[str], Mapping[str, str]]] = field(default_factory=dict)
+    local: dict[tuple[str, str], Callable[[], Document]] = field(default_factory=dict)
     at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     counters: dict[str, Callable[[], int]] = field(default_factory=dict)

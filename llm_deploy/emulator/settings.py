@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MIB = 1024 * 1024
+
+ROOT_ACCESS_KEY = "LOCALCLOUD"
+ROOT_SECRET_KEY = "local-cloud-account-root"  # noqa: S105 - made up; no real account accepts it
+"""The account root's credentials, the same in every local cloud: whoever starts one knows them. A contract."""
+
 DEFAULT_PORT = 4599
 DEFAULT_SPEED = 60.0
 
@@ -34,6 +39,7 @@ class CloudSettings:
         model_server: Command of one container; empty means that no container can start.
         model_name: The stand-in model that the command serves.
         split: Cut event-stream frames at arbitrary places.
+        iam: Check signatures and permissions.
         seed: Seed of everything random (instance ids, places of the cuts); `None` takes one from the system.
     """
 
@@ -46,5 +52,6 @@ class CloudSettings:
     model_name: str = "smollm2-135m-instruct"
     backend_path: Path | None = None
     split: bool = True
+    iam: bool = True
     seed: int | None = None
     limits: RuntimeLimits = field(default_factory=RuntimeLimits)

@@ -17,8 +17,8 @@ LARGEST_FILE_BYTES = 64 * 1024
 HEALTH_TIMEOUT_S = 5.0
 
 ACCESS_KEY = "LOCALCLOUD"
-SECRET_KEY = "local-cloud-checks-no-signature"  # noqa: S105 - made up; no real account accepts it
-"""Made-up credentials: a target that announces itself checks none, and a real cloud refuses them."""
+SECRET_KEY = "local-cloud-account-root"  # noqa: S105 - made up; no real account accepts it
+"""The account root's credentials in every local cloud; a real cloud refuses them."""
 
 
 @dataclass(frozen=True, slots=True)

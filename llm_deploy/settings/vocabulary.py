@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     ] = "eu-central-1"
     """Region of everything that is made. AWS_DEFAULT_REGION is read as well."""
     AWS_ACCESS_KEY: SecretStr | None = None
-    """Access key of the deploy identity, as `llmdeploy create-roles --write-env` writes it; else boto3's own search."""
+    """Access key to deploy with, as `llmdeploy create-roles --user --write-env` writes it; else boto3's own search."""
     AWS_SECRET_KEY: SecretStr | None = None
     """The secret half of AWS_ACCESS_KEY."""
     AWS_SESSION_TOKEN: SecretStr | None = None
@@ -111,6 +111,9 @@ class Settings(BaseSettings):
 
     LLMDEPLOY_TARGET: Annotated[str, Field(pattern=TARGET_PATTERN)] = "sagemaker"
     """Where to deploy to, and where the Python client looks: sagemaker, or local (the local cloud). `--target` wins."""
+    LLMDEPLOY_ROLE_ARN: Annotated[str, Field(pattern=ROLE_PATTERN, max_length=2048)] | None = None
+    """ARN of the role to deploy as, which the sign-in then only assumes; `llmdeploy create-roles --write-env` writes
+    it."""
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _problems: tuple[str, ...] = PrivateAttr(default=())
@@ -131,6 +134,11 @@ class Settings(BaseSettings):
         """
         key = self.AWS_ACCESS_KEY
         return self.AWS_SESSION_TOKEN if key and key.get_secret_value().startswith(TEMPORARY_KEY_PREFIX) else None
+
+    def role_in(self, account: str) -> str | None:
+        """LLMDEPLOY_ROLE_ARN where it is of this account, for targets that have an account of their own."""
+        role = self.LLMDEPLOY_ROLE_ARN
+        return role if role and role.split(":")[4] == account else None
 
     def origin(self, name: str) -> str | None:
         """Where a variable was set: `.env:3 GPUS`, `environment GPUS`, or `None` for its default."""

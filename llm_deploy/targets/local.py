@@ -60,6 +60,7 @@ class LocalStatus:
         speed: AWS's durations are divided by it.
         started_at: ISO 8601, UTC.
         endpoints, processes: SageMaker endpoints, and model server processes behind them.
+        iam: It checks signatures and permissions.
         note: What whoever started it should be told; only `ensure_running` has such things to say.
     """
 
@@ -73,6 +74,7 @@ class LocalStatus:
     version: str
     endpoints: int
     processes: int
+    iam: bool = True
     note: str | None = None
 
     def as_document(self) -> dict[str, Any]:
@@ -106,11 +108,19 @@ class LocalCloud:
         if announced is None or answer is None:
             return None
         return LocalStatus(
-            **asdict(announced), endpoints=int(answer.get("endpoints", 0)), processes=int(answer.get("processes", 0))
+            **asdict(announced),
+            endpoints=int(answer.get("endpoints", 0)),
+            processes=int(answer.get("processes", 0)),
+            iam=bool(answer.get("iam", False)),
         )
 
     def ensure_running(
-        self, port: int | None = None, speed: float | None = None, *, progress: Progress | None = None
+        self,
+        port: int | None = None,
+        speed: float | None = None,
+        *,
+        iam: bool | None = None,
+        progress: Progress | None = None,
     ) -> LocalStatus:
         """Start the cloud unless it runs, and wait until it answers. Blocks; safe in several processes at once.
 
@@ -119,6 +129,7 @@ class LocalCloud:
         Args:
             port: Port to listen on, 0 for any free one. By default 4599, or any free one when that is taken (a note).
             speed: What AWS's durations are divided by; 60 by default.
+            iam: Check signatures and permissions; a cloud that is started now does by default.
             progress: Told about downloads: phase, bytes done, bytes in all.
 
         Raises:
@@ -130,8 +141,8 @@ class LocalCloud:
         if running is None:
             with self._start_lock():
                 # Another command may have started it while we waited for the lock.
-                running = self.status() or self._start(port, speed or DEFAULT_SPEED, progress)
-        _require_same(running, port, speed)
+                running = self.status() or self._start(port, speed or DEFAULT_SPEED, progress, iam=iam is not False)
+        _require_same(running, port, speed, iam=iam)
         return running
 
     def stop(self) -> bool:
@@ -171,6 +182,35 @@ class LocalCloud:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_ARN_ROLE": f"arn:aws:iam::{status.account}:role/{EXECUTION_ROLE_NAME}",
             "LLMDEPLOY_TARGET": TARGET,
+        }
+
+    def role_environment(self, role: str) -> dict[str, str]:
+        """As `environment`, with temporary credentials of a role of the local account, valid for an hour.
+
+        Args:
+            role: Its name or its ARN; its trust policy must name the account.
+
+        Raises:
+            LocalCloudError: The cloud is not running.
+            AccessDeniedError: There is no such role, or it may not be assumed.
+        """
+        from llm_deploy.aws import Session, aws_errors  # noqa: PLC0415 - the rest needs no AWS library
+
+        status = self.status()
+        variables = self.environment(status)
+        arn = role if role.startswith("arn:") else f"arn:aws:iam::{status.account if status else ''}:role/{role}"
+        session = Session(
+            region=variables["AWS_REGION"],
+            endpoint_url=variables["AWS_ENDPOINT_URL"],
+            access_key=variables["AWS_ACCESS_KEY_ID"],
+            secret_key=variables["AWS_SECRET_ACCESS_KEY"],
+        )
+        with aws_errors(f"assume {arn}"):
+            given = session.client("sts").assume_role(RoleArn=arn, RoleSessionName="local-env")["Credentials"]
+        return variables | {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
         }
 
     def _announced(self) -> Announcement | None:
@@ -222,7 +262,7 @@ class LocalCloud:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _start(self, port: int | None, speed: float, progress: Progress | None) -> LocalStatus:
+    def _start(self, port: int | None, speed: float, progress: Progress | None, *, iam: bool) -> LocalStatus:
         _require_extra()
         from llm_deploy.serving import models  # noqa: PLC0415 - a cloud that runs needs none of it
 
@@ -235,6 +275,7 @@ class LocalCloud:
             *("--model-server", json.dumps(server)),
             *("--model-name", models.known(STAND_IN_MODEL).served_name),
             *("--backend-path", str(backend)),
+            *(() if iam else ("--no-iam",)),
         ]
         if port is not None:
             return self._launch([*arguments, "--port", str(port)])
@@ -310,12 +351,14 @@ def _require_extra() -> None:
         raise MissingExtraError(f"the local cloud needs {', '.join(missing)}, not installed here", hint=_EXTRA_HINT)
 
 
-def _require_same(running: LocalStatus, port: int | None, speed: float | None) -> None:
+def _require_same(running: LocalStatus, port: int | None, speed: float | None, *, iam: bool | None) -> None:
     differs = []
     if port and port != running.port:
         differs.append(f"on port {running.port}, not {port}")
     if speed and speed != running.speed:
         differs.append(f"at speed {running.speed:g}, not {speed:g}")
+    if iam is not None and iam is not running.iam:
+        differs.append("with IAM enforced" if running.iam else "without enforcing IAM")
     if differs:
         raise LocalCloudError(
             f"the local cloud already runs {' and '.join(differs)}", hint="Stop it first: llmdeploy local down"

@@ -93,6 +93,7 @@ def _sagemaker(settings: Settings) -> Connection:
         access_key=_revealed(settings.AWS_ACCESS_KEY),
         secret_key=_revealed(settings.AWS_SECRET_KEY),
         token=_revealed(settings.session_token),
+        role_arn=settings.LLMDEPLOY_ROLE_ARN,
     )
     return Connection("sagemaker", session, settings)
 
@@ -108,6 +109,7 @@ def _local(settings: Settings) -> Connection:
         endpoint_url=status.url,
         access_key=environment["AWS_ACCESS_KEY_ID"],
         secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+        role_arn=settings.role_in(status.account),
     )
     return Connection("local", session, settings, prepared_role_arn=environment["AWS_ARN_ROLE"])
 

@@ -1,74 +1,100 @@
-"""Making and removing the identities, and the files that the seed keeps them in."""
+"""Making and removing the identities, on a connected target."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_deploy.deploy.apply import Step
+from llm_deploy.aws import aws_errors
+from llm_deploy.deploy.apply import NOT_YET_S, Clock, Stage, Step, SystemClock
 from llm_deploy.deploy.inventory import Managers
 from llm_deploy.deploy.plan import Action, Change, Plan
 from llm_deploy.deploy.service import DeploymentService
-from llm_deploy.errors import ConflictError, FileWriteError, SpecError
-from llm_deploy.resource import ACCESS_KEY, MANAGED_POLICY, ROLE
+from llm_deploy.errors import AccessDeniedError, ConflictError, SpecError
+from llm_deploy.resource import ACCESS_KEY, ROLE, USER, Resource
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import iam, wishes
+from llm_deploy.targets.sagemaker.identity_files import ENV_FILE, USER_FILE, IdentityFiles, kept_role_arn
+from llm_deploy.targets.sagemaker.managed_policies import ManagedPolicyManager
 from llm_deploy.targets.sagemaker.managers import identity_managers
+from llm_deploy.targets.sagemaker.statements import Scope, needs, policy, purpose, statements
 
 if TYPE_CHECKING:
     from llm_deploy.settings import Settings
     from llm_deploy.spec import DeploymentSpec
 
-USER_FILE = "sagemaker_user_credentials.json"
-ROLE_FILE = "sagemaker_execution_role.json"
-ENV_FILE = ".env"
-ENV_KEY = "AWS_ACCESS_KEY"
+__all__ = ["Roles", "administrator", "kept_role_arn", "wish_for"]
 
-
-def kept_role_arn(folder: Path = Path()) -> str | None:
-    """The execution role that `create-roles` noted down in this folder."""
-    arn = _document(folder / ROLE_FILE).get("RoleArn")
-    return arn if isinstance(arn, str) and arn.startswith("arn:") else None
+USABLE_EVERY_S = 2.0
+"""How often a new role is tried: IAM takes some seconds to tell its other parts of one."""
 
 
 def administrator(settings: Settings, *, profile: str | None, use_env_keys: bool) -> Settings:
-    """The settings to make or remove identities with: AWS_ACCESS_KEY is not used unless that is asked for.
+    """The settings to make or remove identities with: neither LLMDEPLOY_ROLE_ARN nor, unless asked for, AWS_ACCESS_KEY.
 
-    After `create-roles --write-env` it is the deploy identity's, which has no right to do either.
+    After `create-roles --write-env` these are the deploy identity's, which has no right to do either.
 
     Raises:
         SpecError: Both a profile and the keys are asked for.
     """
     if profile is not None and use_env_keys:
         raise SpecError("--profile and --use-env-keys are two answers to one question; give one.")
-    changed: dict[str, Any] = {} if profile is None else {"AWS_PROFILE": profile}
+    changed: dict[str, Any] = {"LLMDEPLOY_ROLE_ARN": None}
+    if profile is not None:
+        changed["AWS_PROFILE"] = profile
     if not use_env_keys:
         changed |= {"AWS_ACCESS_KEY": None, "AWS_SECRET_KEY": None}
     return settings.model_copy(update=changed)
 
 
 def wish_for(
-    connection: Connection, *, prefix: str | None, spec: DeploymentSpec | None, model_bucket: str | None, user: bool
+    connection: Connection,
+    *,
+    prefix: str | None,
+    spec: DeploymentSpec | None,
+    model_bucket: str | None,
+    user: bool,
+    trust: wishes.Trust = wishes.ANYONE_ALLOWED,
+    permissions_boundary: str | None = None,
 ) -> iam.RolesWish:
-    """What roles are wanted; flags win over the spec. Raises SpecError before the cloud is asked anything."""
+    """What roles are wanted; flags win over the spec. Raises SpecError before anything is changed."""
     chosen = wishes.prefix_for(prefix, spec, connection.settings.SAGEMAKER_ENDPOINT_INFERENCE)
     bucket, folder = wishes.weights_for(model_bucket, spec)
     key = wishes.key_for(spec)
+    trust = wishes.checked(trust)
+    wishes.check_boundary(permissions_boundary)
+    place = connection.place
     return iam.RolesWish(
-        connection.place,
+        place,
         chosen,
         model_bucket=bucket,
         model_prefix=folder,
         kms_key=key,
         subnet_ids=spec.network.subnets if spec else (),
         security_group_ids=spec.network.security_group_ids if spec else (),
+        repositories=wishes.repositories_of(spec.image if spec else None, place),
+        trusted_principals=trust.principals,
+        oidc_provider=wishes.provider_arn(trust.oidc_provider, place),
+        oidc_subjects=trust.oidc_subjects,
+        permissions_boundary=permissions_boundary,
         user=user,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPolicy:
+    """A document with a title for people; `needs` says by Sid what a statement is for."""
+
+    title: str
+    document: Mapping[str, Any]
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_template(cls, title: str, name: str, scope: Scope) -> ShownPolicy:
+        """A template's statements."""
+        return cls(title, policy(statements(name, scope)), needs(name))
 
 
 @dataclass(frozen=True)
@@ -79,69 +105,99 @@ class Roles:
     wish: iam.RolesWish
     folder: Path
     new_key: bool = False
+    clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
 
     @property
     def managers(self) -> Managers:
         """The IAM managers; a new key goes straight to its file."""
-        return identity_managers(self.connection.session, self.wish.place, self._keep_key)
+        return identity_managers(self.connection.session, self.wish.place, self.files.keep_key)
 
     @property
-    def role_arn(self) -> str:
-        """The execution role's ARN."""
-        place, name = self.wish.place, iam.execution_role_name(self.wish.deployment)
-        return f"arn:{place.partition}:iam::{place.account}:role/{name}"
+    def files(self) -> IdentityFiles:
+        """The files that describe the identities."""
+        return IdentityFiles(self.folder, self.wish)
 
     def plan(self) -> Plan:
         """What has to be made. Raises ConflictError when there is a key whose secret is not in our file."""
-        plan = self._service().plan(self.wish.deployment, iam.resources(self.wish))
-        return replace(plan, changes=tuple(self._with_its_secret(change) for change in plan.changes))
+        linked = iam.service_linked_role()
+        found = self.managers[linked.kind].find(linked.name)
+        wanted = iam.settled(self._wanted(), self.wish)
+        plan = self._service().plan(self.wish.deployment, wanted if found else (linked, *wanted))
+        changes = tuple(self._with_its_secret(change) for change in plan.changes)
+        if found:
+            note = "the account's own; it stays when these roles go"
+            changes = (Change(Action.KEEP, linked.kind, linked.name, found=found, note=note), *changes)
+        return replace(plan, changes=changes)
 
-    def policies(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every policy document that `plan` is about, with a title for people."""
-        for resource in iam.resources(self.wish):
-            if resource.kind == ROLE:
-                yield f"who may assume {resource.name}", resource.properties["AssumeRolePolicyDocument"]
-                for policy in resource.properties["Policies"]:
-                    yield f"what {resource.name} may do", policy["PolicyDocument"]
-            elif resource.kind == MANAGED_POLICY:
-                yield f"what {resource.name} may do", resource.properties["PolicyDocument"]
+    def policies(self) -> Iterator[ShownPolicy]:
+        """Every document that `plan` is about: for each role who may assume it and what it may do, policy by policy."""
+        wish, scope = self.wish, iam.scope(self.wish)
+        execution, deployer = iam.execution_role_name(wish.deployment), iam.deployer_name(wish.deployment)
+        yield ShownPolicy(f"who may assume {execution}", iam.execution_trust(wish))
+        for name in iam.execution_templates(scope):
+            yield ShownPolicy.of_template(f"what {execution} may do, {purpose(name)}", name, scope)
+        yield ShownPolicy(f"who may assume {deployer}", iam.deploy_trust(wish))
+        for name in iam.DEPLOY_POLICIES:
+            title = f"what {deployer} may do, policy {iam.policy_name(wish.deployment, name)}: {purpose(name)}"
+            yield ShownPolicy.of_template(title, name, scope)
 
     def apply(self, plan: Plan, *, timeout_s: float) -> Iterator[Step]:
-        """Make it."""
+        """Make it, and wait until a new deploy role can be used: IAM takes a while to tell its other parts of one."""
         yield from self._service().apply(plan, timeout_s=timeout_s)
+        news = {change.name for change in plan.changing if change.action is not Action.DELETE}
+        if iam.deployer_name(self.wish.deployment) in news and self._anyone_may_assume:
+            yield from self._until_usable()
 
     def plan_deletion(self) -> Plan:
-        """What has to be removed."""
-        return self._service().plan_deletion(self.wish.deployment)
+        """What has to be removed; of a policy, who else loses it."""
+        plan = self._service().plan_deletion(self.wish.deployment)
+        return replace(plan, changes=tuple(self._with_who_loses_it(change) for change in plan.changes))
 
     def delete(self, plan: Plan, *, timeout_s: float) -> Iterator[Step]:
         """Remove it, and search again."""
         yield from self._service().delete(plan, timeout_s=timeout_s)
 
-    def write_files(self, *, write_env: bool) -> list[Path]:
-        """Write the role's file, and `.env` when asked; the key's file was written when the key was made."""
-        written = [self._write(ROLE_FILE, {"RoleArn": self.role_arn})]
-        key = self._kept_key()
-        if key is not None:
-            written.append(self.folder / USER_FILE)
-        if write_env:
-            written.append(self._write_env(key))
-        return written
-
-    def remove_files(self) -> list[Path]:
-        """Remove the files that describe what is gone, and only those: a file of another role stays. So in `.env`."""
-        self._clear_env()
-        removed = []
-        if self._read(ROLE_FILE).get("RoleArn") == self.role_arn:
-            removed.append(ROLE_FILE)
-        if self._read(USER_FILE).get("UserName") == iam.deployer_name(self.wish.deployment):
-            removed.append(USER_FILE)
-        for name in removed:
-            (self.folder / name).unlink()
-        return [self.folder / name for name in removed]
-
     def _service(self) -> DeploymentService:
         return DeploymentService(self)
+
+    def _wanted(self) -> Sequence[Resource]:
+        """The wish, and the user of an earlier one: no user goes without having been asked for."""
+        if self.wish.user:
+            return iam.resources(self.wish)
+        user = self.managers[USER].find(iam.deployer_name(self.wish.deployment))
+        if user is None or user.owned_by != self.wish.deployment:
+            return iam.resources(self.wish)
+        everything = iam.resources(replace(self.wish, user=True))
+        return [resource for resource in everything if resource.kind != ACCESS_KEY]
+
+    @property
+    def _anyone_may_assume(self) -> bool:
+        return not (self.wish.trusted_principals or self.wish.oidc_provider)
+
+    def _until_usable(self) -> Iterator[Step]:
+        """Assume the role and make one call until that is not refused; whoever has no right to is not kept waiting."""
+        name = iam.deployer_name(self.wish.deployment)
+        session = replace(self.connection.session, role_arn=self.wish.deploy_role_arn, _clients={})
+        started_s = self.clock.now_s()
+        while (elapsed_s := self.clock.now_s() - started_s) < NOT_YET_S:
+            try:
+                with aws_errors(f"use the role {name}"):
+                    session.client("sagemaker").list_models(MaxResults=1)
+            except AccessDeniedError:
+                yield Step(Stage.WAITING, Action.KEEP, ROLE, name, "cannot be used yet", elapsed_s)
+                self.clock.sleep(USABLE_EVERY_S)
+            else:
+                yield Step(Stage.DONE, Action.KEEP, ROLE, name, "can be used", elapsed_s)
+                return
+        yield Step(Stage.DONE, Action.KEEP, ROLE, name, "not by you, or not yet", elapsed_s)
+
+    def _with_who_loses_it(self, change: Change) -> Change:
+        manager = self.managers[change.kind]
+        if not isinstance(manager, ManagedPolicyManager):
+            return change
+        ours = {f"{kind}/{iam.deployer_name(self.wish.deployment)}" for kind in ("role", "user")}
+        others = [holder for holder in manager.users_of(change.name) if holder not in ours]
+        return replace(change, note=f"{', '.join(others)} loses it") if others else change
 
     def _with_its_secret(self, change: Change) -> Change:
         """The change as it is, unless it keeps a key: its secret must be in our file, or it is replaced on request."""
@@ -150,96 +206,15 @@ class Roles:
         key_ids = change.found.attributes["AccessKeyIds"]
         if self.new_key:
             return replace(change, action=Action.REPLACE, note=self._note_on(key_ids))
-        self._check_key(key_ids)
-        return change
-
-    def _note_on(self, key_ids: list[str]) -> str:
-        env = self.folder / ENV_FILE
-        stale = f"; {env} has it, --write-env renews it there" if _variables(env).get(ENV_KEY) in key_ids else ""
-        return f"{', '.join(key_ids)} stops working at once{stale}"
-
-    def _keep_key(self, key_id: str, secret: str) -> None:
-        name = iam.deployer_name(self.wish.deployment)
-        self._write(USER_FILE, {"UserName": name, "AccessKeyId": key_id, "SecretAccessKey": secret})
-
-    def _kept_key(self) -> dict[str, Any] | None:
-        kept = self._read(USER_FILE)
-        return kept if kept.get("UserName") == iam.deployer_name(self.wish.deployment) else None
-
-    def _check_key(self, key_ids: list[str]) -> None:
-        kept = self._kept_key()
-        if kept is None or kept.get("AccessKeyId") not in key_ids:
+        if self.files.kept_key().get("AccessKeyId") not in key_ids:
             raise ConflictError(
                 f"the user has a key ({', '.join(key_ids)}) whose secret is not in {self.folder / USER_FILE}; "
                 "AWS never shows it again.",
                 hint="Run this in the folder that has the file, or add --new-key: the old key stops working at once.",
             )
+        return change
 
-    def _read(self, name: str) -> dict[str, Any]:
-        return _document(self.folder / name)
-
-    def _write(self, name: str, document: dict[str, Any]) -> Path:
-        """Write a file that only its owner may read, whole or not at all. Raises FileWriteError."""
-        path, partial = self.folder / name, self.folder / f".{name}.partial"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2)
-                file.write("\n")
-            partial.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                partial.unlink()  # it may hold a part of a secret
-            raise FileWriteError(
-                f"{path} cannot be written: {error.strerror}", hint="Choose another folder with --output."
-            ) from error
-        return path
-
-    def _write_env(self, key: dict[str, Any] | None) -> Path:
-        from dotenv import set_key  # noqa: PLC0415 - only this option needs it
-
-        path = _target(self.folder / ENV_FILE)
-        values = {"AWS_ARN_ROLE": self.role_arn, "AWS_REGION": self.connection.region}
-        if key is not None:
-            values |= {ENV_KEY: key["AccessKeyId"], "AWS_SECRET_KEY": key["SecretAccessKey"]}
-        path.touch(0o600)
-        path.chmod(0o600)
-        for name, value in values.items():
-            set_key(path, name, value, quote_mode="never")
-        path.chmod(0o600)
-        return path
-
-    def _clear_env(self) -> None:
-        """Take role and keys out of `.env` where they are the ones that are gone."""
-        from dotenv import unset_key  # noqa: PLC0415 - as above
-
-        path, key = _target(self.folder / ENV_FILE), self._kept_key() or {}
-        if not path.is_file():
-            return
-        held = _variables(path)
-        gone = {"AWS_ARN_ROLE": self.role_arn, ENV_KEY: key.get("AccessKeyId")}
-        gone["AWS_SECRET_KEY"] = key.get("SecretAccessKey")
-        for name, value in gone.items():
-            if value is not None and held.get(name) == value:
-                unset_key(path, name, quote_mode="never")
-        path.chmod(0o600)
-
-
-def _target(path: Path) -> Path:
-    """What a symbolic link leads to: python-dotenv would put a file in the link's place."""
-    return path.resolve()
-
-
-def _variables(path: Path) -> dict[str, str | None]:
-    from dotenv import dotenv_values  # noqa: PLC0415 - as above
-
-    return dotenv_values(path, interpolate=False) if path.is_file() else {}
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    def _note_on(self, key_ids: list[str]) -> str:
+        held = self.files.env_key() in key_ids
+        stale = f"; {self.folder / ENV_FILE} has it, --write-env renews it there" if held else ""
+        return f"{', '.join(key_ids)} stops working at once{stale}"

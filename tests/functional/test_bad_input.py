@@ -145,7 +145,7 @@ def test_a_key_that_cannot_be_kept_is_removed_again(
     local_cloud: Terminal, pointed_at_it: dict[str, str], full_disk: Path
 ) -> None:
     """On a full disk no key is left whose secret nobody has; with room again, the same command ends well."""
-    create = ("create-roles", "--prefix", "nodisk", "--yes", "--output", str(full_disk))
+    create = ("create-roles", "--prefix", "nodisk", "--user", "--yes", "--output", str(full_disk))
     clear(local_cloud.run(*create, code=18), "No space left on device", "it was removed again", "--output")
     assert deployers_keys(pointed_at_it, "nodisk") == []
     assert not list(full_disk.glob(".*.partial")), "a part of a secret is not left behind"
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_made_leaves_no_key(local_cloud: Terminal, point
     """As a full disk, where a path leads nowhere."""
     (local_cloud.folder / "a-file").write_text("")
     nowhere = str(local_cloud.folder / "a-file" / "folder")
-    create = ("create-roles", "--prefix", "nowhere", "--yes", "--output", nowhere)
+    create = ("create-roles", "--prefix", "nowhere", "--user", "--yes", "--output", nowhere)
     clear(local_cloud.run(*create, code=18), nowhere, "it was removed again")
     assert deployers_keys(pointed_at_it, "nowhere") == []
     local_cloud.run("delete-roles", "--prefix", "nowhere", "--yes")

@@ -104,7 +104,7 @@ def test_roles_are_made_written_and_removed(local_cloud: Terminal) -> None:
     folder.mkdir()
     terminal = Terminal(folder, local_cloud.environment)
     (folder / ".env").write_text("# mine\nMAX_NEW_TOKENS_INFERENCE=20\n")
-    first = terminal.run("create-roles", "--prefix", "twin", "--yes", "--write-env")
+    first = terminal.run("create-roles", "--prefix", "twin", "--user", "--yes", "--write-env")
     key = json.loads((folder / "sagemaker_user_credentials.json").read_text())
     role = json.loads((folder / "sagemaker_execution_role.json").read_text())
     assert role["RoleArn"].endswith(":role/llmdeploy-twin-execution")
@@ -116,13 +116,15 @@ def test_roles_are_made_written_and_removed(local_cloud: Terminal) -> None:
     for name in ("sagemaker_user_credentials.json", "sagemaker_execution_role.json", ".env"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
 
-    again = terminal.run("create-roles", "--prefix", "twin", "--yes")
+    again = terminal.run("create-roles", "--prefix", "twin", "--user", "--yes")
     assert "Nothing to change" in again.err
     assert json.loads((folder / "sagemaker_user_credentials.json").read_text()) == key
 
     elsewhere = local_cloud.folder / "elsewhere"
     elsewhere.mkdir()
-    lost = Terminal(elsewhere, local_cloud.environment).run("create-roles", "--prefix", "twin", "--yes", code=7)
+    lost = Terminal(elsewhere, local_cloud.environment).run(
+        "create-roles", "--prefix", "twin", "--user", "--yes", code=7
+    )
     assert "--new-key" in lost.err
 
     terminal.run("delete-roles", "--prefix", "twin", "--yes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,11 @@ import pytest
 
 from llm_deploy.aws import Session
 from llm_deploy.service_models import USED, cache_folder, smaller
+from llm_deploy.spec import Place
+from llm_deploy.targets.sagemaker import iam
+from llm_deploy.targets.sagemaker.statements import statements
 
-PERMISSIONS = Path(__file__).parents[2] / "llm_deploy" / "targets" / "sagemaker" / "data" / "deployer.json"
+WISH = iam.RolesWish(Place(region="eu-central-1", account="123456789012"), "twin")
 INVOCATIONS = {"InvokeEndpoint", "InvokeEndpointWithResponseStream", "InvokeEndpointAsync"}
 
 
@@ -36,8 +38,8 @@ def session() -> Session:
 
 def test_every_operation_that_the_deployer_may_call_is_in_it(whole: dict[str, Any]) -> None:
     """What the policy allows and what the copy holds go together."""
-    statements = json.loads(PERMISSIONS.read_text("utf-8"))["Statement"]
-    actions = {action for item in statements for action in item["Action"] if action.startswith("sagemaker:")}
+    granted = [item for name in iam.DEPLOY_POLICIES for item in statements(name, iam.scope(WISH))]
+    actions = {action for item in granted for action in item["Action"] if action.startswith("sagemaker:")}
     names = {action.removeprefix("sagemaker:") for action in actions} - INVOCATIONS
     assert names <= smaller(whole)["operations"].keys()
 

@@ -10,6 +10,7 @@ from llm_deploy.emulator.autoscaling.schedules import Schedules
 from llm_deploy.emulator.autoscaling.targets import Targets
 from llm_deploy.emulator.cloudwatch.alarms import Alarms
 from llm_deploy.emulator.service import Cloud, JsonService
+from llm_deploy.emulator.store import Document
 
 
 def install(cloud: Cloud) -> None:
@@ -18,4 +19,10 @@ def install(cloud: Cloud) -> None:
     schedules = Schedules(cloud)
     targets = Targets(cloud, dependents=(policies, schedules))
     operations = targets.operations() | policies.operations() | schedules.operations()
+
+    def implied(operation: str, params: Document) -> Document:
+        return targets.implied(operation, params) | policies.implied(operation, params)
+
+    cloud.implied["application-autoscaling"] = implied
+    cloud.tags["application-autoscaling"] = targets.tags_of
     cloud.registry.add_json(JsonService("application-autoscaling", "AnyScaleFrontendService", operations))

@@ -75,6 +75,14 @@ class Policies:
         )
         return {"ScalingPolicies": shown} | ({"NextToken": token} if token else {})
 
+    def implied(self, operation: str, params: Document) -> Document:
+        """The type of the policy that is deleted, when there is one."""
+        if operation != "DeleteScalingPolicy":
+            return {}
+        key = f"{params.get('ScalableDimension')}|{params.get('ResourceId')}|{params.get('PolicyName')}"
+        policy = self._cloud.store.get(KIND, key)
+        return {} if policy is None else {"PolicyType": policy["PolicyType"]}
+
     async def delete(self, call: Call) -> Document:
         """DeleteScalingPolicy: its alarms go with it."""
         scalable = scalable_id(call.params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from llm_deploy.emulator import ledger
@@ -57,7 +57,25 @@ class Targets:
         _check_bounds(target, _least(self._cloud, scalable))
         tags = {**(old["tags"] if old else {}), **params.get("Tags", {})}
         self._cloud.store.put(KIND, scalable.key, {"target": target, "tags": tags})
+        self._cloud.hooks.needs_service_role(ROLE.partition("/")[0])
         return {"ScalableTargetARN": target["ScalableTargetARN"]}
+
+    def implied(self, operation: str, params: Document) -> Document:
+        """The ARN's last part of the target that a request names by its resource, when there is one."""
+        del operation
+        key = f"{params.get('ScalableDimension')}|{params.get('ResourceId')}"
+        document = self._cloud.store.get(KIND, key)
+        if document is None:
+            return {}
+        return {"ScalableTarget": document["target"]["ScalableTargetARN"].rpartition("/")[2]}
+
+    def tags_of(self, arn: str) -> Mapping[str, str]:
+        """The tags of a target, as policies see them; of an absent one none."""
+        for document in self._cloud.store.all(KIND):
+            if document["target"]["ScalableTargetARN"] == arn:
+                tags: dict[str, str] = document["tags"]
+                return tags
+        return {}
 
     async def describe(self, call: Call) -> Document:
         """DescribeScalableTargets, filtered by resources and dimension."""

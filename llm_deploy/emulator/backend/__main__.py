@@ -17,9 +17,13 @@ from types import ModuleType
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.backend import lifeline
+from llm_deploy.emulator.backend.account import AccountReader
 from llm_deploy.emulator.backend.bootstrap import prepare_account
+from llm_deploy.emulator.backend.channel import Channel
 from llm_deploy.emulator.backend.durable import Durable, StateSaver, forget_temporary_files
+from llm_deploy.emulator.backend.enforcement import Enforcement
 from llm_deploy.emulator.backend.guard import KEY_VARIABLE, Guarded
+from llm_deploy.emulator.backend.linked_roles import use_aws_names
 from llm_deploy.emulator.backend.services import PORT_VARIABLE, SPEED_VARIABLE
 from llm_deploy.emulator.backend.stacks.mount import Stacks, StackSettings
 
@@ -63,9 +67,10 @@ async def _serve(fd: int) -> None:
     stacks = Stacks(ministack.app, _stack_settings())
     stacks.plug_in_if_loaded()
     app = Durable(stacks, saver, stacks_in_progress=_stacks_in_progress)
+    reader = _account_reader()
     await prepare_account(app)
     config = uvicorn.Config(
-        Guarded(app, os.environ[KEY_VARIABLE].encode()),
+        Guarded(Channel(app, saver, reader.records), os.environ[KEY_VARIABLE].encode()),
         lifespan="off", http="httptools", log_level="warning", access_log=False, ws="none",
         timeout_keep_alive=KEEP_ALIVE_S, server_header=False, date_header=False,
     )  # fmt: skip
@@ -82,6 +87,18 @@ def _stack_settings() -> StackSettings:
         account=os.environ["MINISTACK_ACCOUNT_ID"],
         speed=float(os.environ[SPEED_VARIABLE]),
     )
+
+
+def _account_reader() -> AccountReader:
+    """Reads IAM; where permissions are checked, MiniStack asks us from now on."""
+    account = os.environ["MINISTACK_ACCOUNT_ID"]
+    evaluator = importlib.import_module("ministack.core.iam_evaluator")
+    services = [importlib.import_module(f"ministack.services.{name}") for name in ("iam", "sts")]
+    use_aws_names(services[0])
+    reader = AccountReader(account, services[0], services[1], evaluator)
+    if os.environ["AUTH"] == "true":
+        Enforcement(account, reader, evaluator, importlib.import_module("ministack.core.iam_actions"))
+    return reader
 
 
 def _cloudformation() -> ModuleType | None:

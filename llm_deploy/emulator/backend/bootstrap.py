@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from llm_deploy.emulator.backend.durable import App, Message
@@ -26,8 +27,29 @@ LOCAL_AUTHORIZATION = (
 _CREATED, _EXISTS = 200, 409
 
 
+_MAY: list[dict[str, Any]] = [
+    {"Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"},
+    {
+        "Action": [
+            "ecr:GetAuthorizationToken",
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:GetDownloadUrlForLayer",
+            "ecr:BatchGetImage",
+        ],
+        "Resource": "*",
+    },
+    {
+        "Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+        "Resource": "arn:aws:logs:*:*:log-group:/aws/sagemaker/*",
+    },
+    {"Action": "cloudwatch:PutMetricData", "Resource": "*"},
+]
+_POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in _MAY]}
+_POLICY_NAME = "hosting"
+
+
 async def prepare_account(app: App) -> None:
-    """Make the execution role unless it exists.
+    """Make the execution role unless it exists, with what hosting needs.
 
     Raises:
         RuntimeError: The backend refused; it would be of no use to anybody.
@@ -43,6 +65,17 @@ async def prepare_account(app: App) -> None:
     )
     if status not in {_CREATED, _EXISTS}:
         raise RuntimeError(f"the backend refused to make {EXECUTION_ROLE_NAME}: {status} {answer[:500]!r}")
+    status, answer = await _iam(
+        app,
+        {
+            "Action": "PutRolePolicy",
+            "RoleName": EXECUTION_ROLE_NAME,
+            "PolicyName": _POLICY_NAME,
+            "PolicyDocument": json.dumps(_POLICY),
+        },
+    )
+    if status != _CREATED:
+        raise RuntimeError(f"the backend refused to permit {EXECUTION_ROLE_NAME}: {status} {answer[:500]!r}")
 
 
 async def _iam(app: App, form: Mapping[str, str]) -> tuple[int, bytes]:

@@ -47,6 +47,10 @@ class StateSaver:
             if state:
                 self._save_one(name, state)
 
+    def version(self, name: str) -> str:
+        """A text that changes with a service's written state."""
+        return self._written.get(name, b"").hex()
+
     def _save_one(self, name: str, state: dict[str, Any]) -> None:
         encoded = json.dumps(state, default=self._persistence._json_default, sort_keys=True)  # noqa: SLF001 - as above
         digest = hashlib.sha256(encoded.encode()).digest()

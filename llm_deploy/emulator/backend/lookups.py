@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -11,11 +12,12 @@ from xml.etree.ElementTree import Element
 import httpcore
 
 from llm_deploy.emulator.backend.bootstrap import LOCAL_AUTHORIZATION
+from llm_deploy.emulator.backend.channel import QUESTION_HEADER
 from llm_deploy.emulator.backend.guard import KEY_HEADER
 from llm_deploy.emulator.backend.process import BackendProcess
 
 TIMEOUT_S = 10.0
-_OK, _ELSEWHERE, _NOT_FOUND = 200, 301, 404
+_OK, _ELSEWHERE, _NOT_FOUND, _CONFLICT = 200, 301, 404, 409
 
 
 class BackendError(Exception):
@@ -59,6 +61,36 @@ class BackendLookups:
             return None
         return Role(arn, _trusted_services(unquote(_text(role, "AssumeRolePolicyDocument"))))
 
+    async def iam_records(self) -> dict[str, Any]:
+        """Users, roles, access keys and sessions.
+
+        Raises:
+            BackendError: The backend does not answer.
+        """
+        status, body = await self._ask("GET", "/", b"", service=b"iam", more=((QUESTION_HEADER, b"iam"),))
+        if status != _OK:
+            raise BackendError(f"the backend answers {status}")
+        records: dict[str, Any] = json.loads(body)
+        return records
+
+    async def make_service_role(self, service: str, name: str) -> None:
+        """Make a role below /aws-service-role/ that a service trusts itself with, unless it is there.
+
+        Raises:
+            BackendError: The backend does not answer, or refuses.
+        """
+        trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        form = {
+            "Version": "2010-05-08",
+            "Action": "CreateRole",
+            "RoleName": name,
+            "Path": f"/aws-service-role/{service}/",
+            "AssumeRolePolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        }
+        status, body = await self._ask("POST", "/", urlencode(form).encode(), service=b"iam")
+        if status != _CONFLICT:
+            _parse(body, status)
+
     async def s3_has_objects(self, bucket: str, prefix: str) -> bool:
         """Whether any object's key in the bucket starts with the prefix.
 
@@ -75,7 +107,9 @@ class BackendLookups:
         """Close the idle connections."""
         await self._pool.aclose()
 
-    async def _ask(self, method: str, target: str, body: bytes, *, service: bytes) -> tuple[int, bytes]:
+    async def _ask(
+        self, method: str, target: str, body: bytes, *, service: bytes, more: Iterable[tuple[bytes, bytes]] = ()
+    ) -> tuple[int, bytes]:
         if self._process.failure is not None:
             raise BackendError(self._process.failure)
         host, port = self._process.address
@@ -85,6 +119,7 @@ class BackendLookups:
             (b"authorization", LOCAL_AUTHORIZATION % (self._process.settings.region.encode(), service)),
             (b"content-length", str(len(body)).encode()),
             (b"content-type", b"application/x-www-form-urlencoded"),
+            *more,
         ]
         url = httpcore.URL(scheme=b"http", host=host.encode(), port=port, target=target.encode())
         timeouts = {"connect": TIMEOUT_S, "read": TIMEOUT_S, "write": TIMEOUT_S, "pool": TIMEOUT_S}

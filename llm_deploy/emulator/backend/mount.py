@@ -5,17 +5,24 @@ Ledger: `backend.permissive`.
 
 from __future__ import annotations
 
+import json
+from urllib.parse import parse_qsl
+
 from llm_deploy.emulator import ledger
-from llm_deploy.emulator.app import WRONG_REGION
+from llm_deploy.emulator.app import WRONG_REGION, refuse_xml
+from llm_deploy.emulator.backend.channel import DECISIONS_HEADER, VERSION_HEADER
 from llm_deploy.emulator.backend.lookups import BackendError, BackendLookups
 from llm_deploy.emulator.backend.process import BackendProcess
 from llm_deploy.emulator.backend.proxy import BackendProxy
 from llm_deploy.emulator.backend.services import REGIONAL_JSON, REGIONAL_QUERY, SERVICES, BackendSettings
-from llm_deploy.emulator.cloudwatch.query import refuse_query
-from llm_deploy.emulator.http import Request
+from llm_deploy.emulator.http import BodyTooLargeError, Request
+from llm_deploy.emulator.iam.caller import Caller
 from llm_deploy.emulator.service import Cloud, ServiceError, not_implemented
+from llm_deploy.emulator.store import Document
 
 SAGEMAKER = "sagemaker.amazonaws.com"
+CLOUDFORMATION = "cloudformation"
+MAX_FORM_BYTES = 4 * 1024 * 1024
 
 
 def install(cloud: Cloud) -> None:
@@ -27,6 +34,8 @@ def install(cloud: Cloud) -> None:
         cloud.registry.add_raw(name, mount.answer)
     cloud.registry.fallback = mount.answer_unsigned
     cloud.hooks.role_lookup = mount.role_lookup
+    cloud.hooks.make_service_role = mount.make_service_role
+    cloud.hooks.iam_records = mount.iam_records
     cloud.hooks.s3_has_objects = mount.s3_has_objects
     cloud.at_start.append(mount.begin)
     cloud.at_stop.append(mount.end)
@@ -44,6 +53,7 @@ def _backend_settings(cloud: Cloud) -> BackendSettings:
         account=settings.account,
         public_port=settings.port,
         speed=settings.speed,
+        iam=settings.iam,
     )
 
 
@@ -53,7 +63,7 @@ class _Mount:
     def __init__(self, cloud: Cloud, process: BackendProcess) -> None:
         self.cloud = cloud
         self.process = process
-        self._proxy = BackendProxy(process)
+        self._proxy = BackendProxy(process, self._report)
         self._lookups = BackendLookups(process)
 
     async def begin(self) -> None:
@@ -73,26 +83,66 @@ class _Mount:
             error = ServiceError(WRONG_REGION, ledger.text("local.wrong-region", here=here, asked=scope.region))
             if scope.service in REGIONAL_JSON:
                 raise error
-            await refuse_query(request, error)
+            await refuse_xml(request, error, wrapped=True)
             return
-        await self._proxy(request.scope, request.receive, request.send)
+        if scope is not None and scope.service == CLOUDFORMATION:
+            await self._check_roles(request)
+        await self._pass_on(request)
+
+    async def _check_roles(self, request: Request) -> None:
+        """Of what CloudFormation is handed the backend knows nothing. Ledger: `access.pass-role`."""
+        try:
+            body = await request.body(MAX_FORM_BYTES)
+        except BodyTooLargeError as error:
+            raise ServiceError("RequestEntityTooLarge", "The request is too large.", status=413) from error
+        form = dict(parse_qsl(body.decode("utf-8", "replace")))
+        form |= dict(parse_qsl(request.query_string))
+        self.cloud.gate.hand_over(request, CLOUDFORMATION, form.get("Action", ""), form)
 
     async def answer_unsigned(self, request: Request) -> None:
         """Anonymous S3 and STS calls exist; whatever is signed for a service that is not there is refused."""
         target = request.headers.get("x-amz-target")
         if request.signature is None and target is None:
-            await self._proxy(request.scope, request.receive, request.send)
+            await self._pass_on(request)
             return
         service = request.signature.service if request.signature else "unsigned"
         raise not_implemented(self.cloud, f"{service}:{target or f'{request.method} {request.path}'}")
 
-    async def role_lookup(self, arn: str) -> bool:
-        """Whether the role exists and lets SageMaker assume it."""
+    async def iam_records(self) -> Document:
+        """What IAM and STS keep."""
+        try:
+            return await self._lookups.iam_records()
+        except BackendError as error:
+            raise _internal(error) from error
+
+    async def make_service_role(self, service: str, name: str) -> None:
+        """Make the service-linked role of a service, unless it is there."""
+        try:
+            await self._lookups.make_service_role(service, name)
+        except BackendError as error:
+            raise _internal(error) from error
+
+    async def role_lookup(self, arn: str, source: str) -> bool:
+        """Whether the role exists and lets SageMaker assume it; conditions are not looked at without a gate."""
+        del source
         try:
             role = await self._lookups.role_lookup(arn)
         except BackendError as error:
             raise _internal(error) from error
         return role is not None and SAGEMAKER in role.trusted_services
+
+    async def _pass_on(self, request: Request) -> None:
+        # MiniStack's own doors (one of them forgets everything) ask nobody who they are. No bucket's name begins so.
+        if request.path.startswith("/_"):
+            raise not_implemented(self.cloud, f"{request.method} {request.path}")
+        await self._proxy(request.scope, request.receive, request.send, request.caller)
+
+    def _report(self, caller: Caller | None, headers: dict[bytes, bytes]) -> None:
+        """Hear from an answer how IAM stands, and what was decided about the request."""
+        if version := headers.get(VERSION_HEADER):
+            self.cloud.hooks.iam_changed(version.decode())
+        if caller is not None and (decisions := headers.get(DECISIONS_HEADER)):
+            self.cloud.hooks.authorised(caller.principal.arn, json.loads(decisions))
 
     async def s3_has_objects(self, bucket: str, prefix: str) -> bool:
         """Whether anything lies under the prefix."""

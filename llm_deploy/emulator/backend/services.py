@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_deploy.emulator.settings import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
+
 SERVICES = frozenset(
     {"iam", "sts", "s3", "s3control", "secretsmanager", "sns", "ssm", "kms", "ecr", "cloudformation"},
 )
@@ -27,6 +29,7 @@ class BackendSettings:
         state_dir: Where the backend keeps its own state, across restarts.
         public_port: Port of the local cloud, which appears in the URLs that answers contain and which stacks call.
         speed: Virtual seconds in a real one.
+        iam: Check permissions.
     """
 
     path: Path
@@ -35,6 +38,7 @@ class BackendSettings:
     account: str
     public_port: int
     speed: float
+    iam: bool = True
 
     @property
     def execution_role_arn(self) -> str:
@@ -51,7 +55,8 @@ _INHERITED = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH
 def child_environment(settings: BackendSettings, inherited: dict[str, str]) -> dict[str, str]:
     """The child's whole environment: what a Python program needs, plus MiniStack's own knobs.
 
-    Nothing else of ours: its knobs have common names (`AUTH`, `USE_SSL`, `SERVICES`), and credentials are not for it.
+    Nothing else of ours: its knobs have common names (`AUTH`, `USE_SSL`, `SERVICES`), and credentials are not for it,
+    but for the made-up ones of the account root.
     Docker is pointed at a socket that does not exist because MiniStack otherwise removes containers it takes for
     leftovers of its own.
     """
@@ -72,4 +77,7 @@ def child_environment(settings: BackendSettings, inherited: dict[str, str]) -> d
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
+        "AUTH": str(settings.iam).lower(),
+        "AWS_ACCESS_KEY_ID": ROOT_ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ROOT_SECRET_KEY,
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llm_deploy.emulator import ledger
-from llm_deploy.emulator.app import WRONG_REGION
+from llm_deploy.emulator.app import WRONG_REGION, refuse_xml
 from llm_deploy.emulator.cloudwatch.alarms import Alarms
 from llm_deploy.emulator.cloudwatch.metrics import MetricOperations
-from llm_deploy.emulator.cloudwatch.query import answer_query, refuse_query
+from llm_deploy.emulator.cloudwatch.query import answer_query
 from llm_deploy.emulator.cloudwatch.series import RETENTION_S, Metrics, metric_key
 from llm_deploy.emulator.http import Request
 from llm_deploy.emulator.service import Cloud, JsonService, ServiceError
@@ -20,20 +20,21 @@ SAVE_EVERY_S = 2.0
 
 def install(cloud: Cloud) -> None:
     """Answer CloudWatch, and take the datapoints of SageMaker's own metrics."""
-    metrics = Metrics(cloud.random)
+    metrics, alarms = Metrics(cloud.random), Alarms(cloud)
     service = JsonService(
         model="cloudwatch",
         target_prefix="GraniteServiceVersion20100801",
-        operations=Alarms(cloud).operations() | MetricOperations(cloud, metrics).operations(),
+        operations=alarms.operations() | MetricOperations(cloud, metrics).operations(),
         json_version="1.0",
     )
     cloud.registry.add_json(service)
+    cloud.tags["cloudwatch"] = alarms.tags_of
 
     async def answer_form(request: Request) -> None:
         here = cloud.settings.region
         if request.signature is not None and request.signature.region != here:
             words = ledger.text("local.wrong-region", here=here, asked=request.signature.region)
-            await refuse_query(request, ServiceError(WRONG_REGION, words))
+            await refuse_xml(request, ServiceError(WRONG_REGION, words), wrapped=True)
             return
         await answer_query(cloud, service, request)
 

@@ -57,6 +57,11 @@ class Alarms:
         for name in names:
             self._cloud.store.delete(KIND, name)
 
+    def tags_of(self, arn: str) -> dict[str, str]:
+        """The tags of an alarm, as policies see them; of an absent one none."""
+        document = self._cloud.store.get(KIND, arn.rpartition(":alarm:")[2])
+        return {} if document is None else dict(document["tags"])
+
     async def put_metric_alarm(self, call: Call) -> Document:
         """PutMetricAlarm. Ledger: `cloudwatch.alarm-not-evaluated`."""
         fields = dict(call.params)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from llm_deploy.emulator.app import MAX_JSON_BYTES, request_id
+from llm_deploy.emulator.app import MAX_JSON_BYTES, refuse_xml, request_id
 from llm_deploy.emulator.http import BodyTooLargeError, Request
 from llm_deploy.emulator.protocol.model import ServiceModel, load
 from llm_deploy.emulator.protocol.validate import WrongTypeError, check_input, check_output
@@ -27,19 +27,9 @@ async def answer_query(cloud: Cloud, service: JsonService, request: Request) -> 
     try:
         identity, body = await _handle(cloud, service, request)
     except ServiceError as error:
-        await refuse_query(request, error)
+        await refuse_xml(request, error, wrapped=True)
         return
     await request.respond(200, body.encode(), [("content-type", "text/xml"), ("x-amzn-requestid", identity)])
-
-
-async def refuse_query(request: Request, error: ServiceError) -> None:
-    """Write an error as the query protocol does."""
-    kind = "Sender" if error.status < 500 else "Receiver"  # noqa: PLR2004 - HTTP's border between the two
-    body = (
-        f"<ErrorResponse><Error><Type>{kind}</Type><Code>{escape(error.code)}</Code>"
-        f"<Message>{escape(error.message)}</Message></Error><RequestId>{request_id()}</RequestId></ErrorResponse>"
-    )
-    await request.respond(error.status, body.encode(), [("content-type", "text/xml")])
 
 
 async def _handle(cloud: Cloud, service: JsonService, request: Request) -> tuple[str, str]:
@@ -59,8 +49,8 @@ async def _handle(cloud: Cloud, service: JsonService, request: Request) -> tuple
         raise ServiceError("MalformedInput", str(error)) from error
     if problem:
         raise ServiceError("ValidationError", problem)
-    signer = request.signature.access_key if request.signature else None
-    answer = await handler(Call(operation, params, signer))
+    cloud.gate.authorise(request, service.model, operation, params)
+    answer = await handler(Call(operation, params))
     check_output(model, model.output_shape(operation), answer)
     identity = request_id()
     return identity, render(model, operation, answer, identity)

@@ -39,7 +39,7 @@ class ContainerSpec:
         dialect: What the image's engine speaks on /invocations: `tgi`, `openai` or `lmi`.
         served_name: The model's name as the engine reports it.
         environment: The container's own variables.
-        log_group: Where its output goes.
+        log_group: Where its output goes; empty: nowhere.
         stands_in_for: The model that was asked for, when the local one is another; else `None`.
         local_model: The model that really runs.
     """

@@ -156,7 +156,8 @@ class Fleet:
         self._changed.set()
 
     def _say(self, copy: Copy, line: str) -> None:
-        self._write_log(self.spec.log_group, copy.stream, line)
+        if self.spec.log_group:
+            self._write_log(self.spec.log_group, copy.stream, line)
 
 
 def _report(keeper: asyncio.Task[None]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 from llm_deploy.emulator.logs.events import Events
-from llm_deploy.emulator.logs.groups import Groups
+from llm_deploy.emulator.logs.groups import Groups, given_group
 from llm_deploy.emulator.logs.storage import Event, EventStorage
 from llm_deploy.emulator.service import Cloud, JsonService
+from llm_deploy.emulator.store import Document
 
 FILE = "log-lines.sqlite"
 FLUSH_EVERY_S = 0.25
@@ -22,6 +23,13 @@ def install(cloud: Cloud) -> None:
     storage = EventStorage(cloud.settings.state_dir / FILE)
     groups = Groups(cloud, storage)
     operations = groups.operations() | Events(cloud, groups, storage).operations()
+
+    def implied(operation: str, params: Document) -> Document:
+        del operation
+        return {"GroupName": given_group(params)}
+
+    cloud.implied["logs"] = implied
+    cloud.tags["logs"] = groups.tags_of
     cloud.registry.add_json(JsonService("logs", "Logs_20140328", operations))
 
     def write_log(group: str, stream: str, line: str) -> None:

@@ -56,6 +56,11 @@ class Groups:
         """
         return self._required(GROUP, group, "logs.no-group")
 
+    def tags_of(self, arn: str) -> dict[str, str]:
+        """The tags of a group, as policies see them; of an absent one none."""
+        document = self._cloud.store.get(GROUP, arn.rpartition(":log-group:")[2].partition(":")[0])
+        return {} if document is None else dict(document["tags"])
+
     def require_stream(self, group: str, stream: str) -> Document:
         """A stream's document.
 
@@ -213,6 +218,12 @@ def group_name(params: Document) -> str:
     if ("logGroupName" in params) == ("logGroupIdentifier" in params):
         raise ServiceError(INVALID, ledger.text("logs.name-or-identifier"))
     return str(params.get("logGroupName") or _name_in(params["logGroupIdentifier"]))
+
+
+def given_group(params: Document) -> str | None:
+    """As `group_name`, without refusing."""
+    found = params.get("logGroupName") or _name_in(params.get("logGroupIdentifier", ""))
+    return str(found) if found else None
 
 
 def _name_in(arn: str) -> str:

@@ -22,7 +22,7 @@ from llm_deploy.emulator.protocol.validate import check_input
 from llm_deploy.emulator.runtime.eventstream import CONTENT_TYPE, failure, payload_part
 from llm_deploy.emulator.runtime.exchange import Exchange, ExchangeBrokenError, request_head
 from llm_deploy.emulator.runtime.splitter import HOLD_S, Splitter
-from llm_deploy.emulator.runtime.target import Target, choose, refuse_invocation
+from llm_deploy.emulator.runtime.target import COMPONENT_HEADER, Target, choose, refuse_invocation
 from llm_deploy.emulator.sagemaker.hosting import Hosting
 from llm_deploy.emulator.sagemaker.standin import note
 from llm_deploy.emulator.service import ServiceError, not_implemented
@@ -63,9 +63,18 @@ class Invocations:
             raise not_implemented(self._hosting.cloud, f"sagemaker-runtime:{request.method} {verb or request.path}")
         streamed = verb == "invocations-response-stream"
         body = await self._body(request)
-        _check_headers(request, unquote(found["endpoint"]), streamed=streamed)
-        target = choose(self._hosting, unquote(found["endpoint"]), request.headers)
+        name = unquote(found["endpoint"])
+        _check_headers(request, name, streamed=streamed)
+        self._authorise(request, name, streamed=streamed)
+        target = choose(self._hosting, name, request.headers)
         await _unless_gone(request, self._invoke(request, target, body, streamed=streamed))
+
+    def _authorise(self, request: Request, endpoint: str, *, streamed: bool) -> None:
+        operation = "InvokeEndpointWithResponseStream" if streamed else "InvokeEndpoint"
+        params = {"EndpointName": endpoint}
+        if component := request.headers.get(COMPONENT_HEADER):
+            params["InferenceComponentName"] = component
+        self._hosting.cloud.gate.authorise(request, "sagemaker-runtime", operation, params)
 
     async def _body(self, request: Request) -> bytes:
         try:

@@ -8,6 +8,7 @@ from llm_deploy.emulator.sagemaker.adapters import base_of
 from llm_deploy.emulator.sagemaker.endpoint_life import health_window, new_instance
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, ENDPOINT, Hosting
 from llm_deploy.emulator.sagemaker.instances import needed, place
+from llm_deploy.emulator.sagemaker.role_use import pull_problem
 from llm_deploy.emulator.sagemaker.standin import container_spec
 from llm_deploy.emulator.store import Document
 
@@ -41,6 +42,12 @@ class ComponentLife:
             await self._delete(name)
         elif self._hosting.find_endpoint(document["EndpointName"]) is None:
             self._rest(name, "sm.component.no-endpoint")
+        elif problem := pull_problem(self._hosting, document["container"], document["InferenceComponentArn"]):
+            await self._clock.until(document["due"])
+            document = self._hosting.component(name)
+            document["placements"] = []
+            self._hosting.save_component(document)
+            self._rest(name, "sm.component.pull", reason=problem)
         elif base := base_of(document):
             # Its base's copies answer for it. Ledger: `sm.component.adapter`.
             await self._clock.until(document["due"])
@@ -127,7 +134,9 @@ class ComponentLife:
         name = document["InferenceComponentName"]
         fleet = None if replace else self._hosting.fleets.serving(owner_of(name))
         if fleet is None:
-            spec = container_spec(self._hosting, document["container"], f"/aws/sagemaker/InferenceComponents/{name}")
+            group = f"/aws/sagemaker/InferenceComponents/{name}"
+            source = document["InferenceComponentArn"]
+            spec = container_spec(self._hosting, document["container"], group, source)
             fleet = self._hosting.fleets.new(owner_of(name), spec)
         fleet.scale([(each, f"{document['VariantName']}/{each}") for each in document["placements"]])
         if not replace:
@@ -142,7 +151,7 @@ class ComponentLife:
         if old:
             await self._hosting.fleets.discard(old)
 
-    def _rest(self, name: str, problem: str | None) -> None:
+    def _rest(self, name: str, problem: str | None, **values: object) -> None:
         """Write the resting state: in service, or failed for a reason of the ledger."""
         document = self._hosting.component(name)
         was_up = document["state"] != "CREATE_IN_PROGRESS"
@@ -150,7 +159,7 @@ class ComponentLife:
         document["state"] = "RESTING"
         document["InferenceComponentStatus"] = "InService" if problem is None or was_up else "Failed"
         if problem:
-            document["FailureReason"] = ledger.text(problem, name=name)
+            document["FailureReason"] = ledger.text(problem, name=name, **values)
         if document["InferenceComponentStatus"] == "Failed":
             document["CurrentCopyCount"] = 0
             document["placements"] = []

@@ -5,9 +5,10 @@ from __future__ import annotations
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.sagemaker.adapters import BASE, base_of, check_adapter, refuse_while_adapters_stand
 from llm_deploy.emulator.sagemaker.component_life import ComponentLife
-from llm_deploy.emulator.sagemaker.hosting import COMPONENT, Hosting, only, without
+from llm_deploy.emulator.sagemaker.hosting import COMPONENT, CONFIG, Hosting, only, without
 from llm_deploy.emulator.sagemaker.listing import Listing
 from llm_deploy.emulator.sagemaker.refusals import refusal
+from llm_deploy.emulator.sagemaker.role_use import with_role
 from llm_deploy.emulator.sagemaker.tags import TagOperations, checked_tags
 from llm_deploy.emulator.service import Call, Operation, not_implemented
 from llm_deploy.emulator.store import Document
@@ -73,7 +74,7 @@ class ComponentOperations:
             "InferenceComponentStatus": "Creating",
             "CreationTime": clock.now(),
             "Specification": specification,
-            "container": self._container(specification),
+            "container": self._container(specification, endpoint),
             "state": "CREATE_IN_PROGRESS",
             "DesiredCopyCount": copies,
             "CurrentCopyCount": 0,
@@ -109,7 +110,8 @@ class ComponentOperations:
             raise not_implemented(self._hosting.cloud, "sagemaker:UpdateInferenceComponent of an adapter")
         if "Specification" in params:
             document["Specification"] = self._specification(params, document["EndpointName"])
-            document["container"] = self._container(document["Specification"])
+            endpoint = self._hosting.find_endpoint(document["EndpointName"]) or {}
+            document["container"] = self._container(document["Specification"], endpoint)
             document["replace"] = True
         if "RuntimeConfig" in params:
             document["DesiredCopyCount"] = params["RuntimeConfig"]["CopyCount"]
@@ -180,7 +182,12 @@ class ComponentOperations:
             raise refusal("sm.component.no-requirements")
         return specification
 
-    def _container(self, specification: Document) -> Document:
+    def _container(self, specification: Document, endpoint: Document) -> Document:
+        """The container, under the role of the endpoint's config."""
+        config = self._hosting.cloud.store.get(CONFIG, endpoint.get("EndpointConfigName", "")) or {}
+        return with_role(self._found_container(specification), config.get("ExecutionRoleArn"))
+
+    def _found_container(self, specification: Document) -> Document:
         if BASE in specification:
             base: Document = self._hosting.component(specification[BASE])["container"]
             return base

@@ -11,6 +11,7 @@ import asyncio
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
 from llm_deploy.emulator.sagemaker.hosting import ENDPOINT, Hosting
+from llm_deploy.emulator.sagemaker.role_use import pull_problem, with_role
 from llm_deploy.emulator.sagemaker.standin import container_spec
 from llm_deploy.emulator.store import Document
 
@@ -55,6 +56,10 @@ class EndpointLife:
 
     async def _create(self, name: str) -> None:
         document = self._hosting.endpoint(name)
+        if problem := self._pull_problem(document):
+            document.update(EndpointStatus="Failed", FailureReason=problem)
+            self._hosting.save_endpoint(document)
+            return
         for variant in document["variants"]:
             self._take_instances(variant)
         fleets = self._serve(document)
@@ -66,6 +71,12 @@ class EndpointLife:
         else:
             document["EndpointStatus"] = "InService"
         self._hosting.save_endpoint(document)
+
+    def _pull_problem(self, document: Document) -> str | None:
+        """The first image that cannot be pulled, in AWS's words."""
+        containers = [each["container"] for each in document["variants"] if each.get("container")]
+        found = (pull_problem(self._hosting, each, document["EndpointArn"]) for each in containers)
+        return next((problem for problem in found if problem), None)
 
     async def _replace(self, name: str) -> None:
         """Blue/green: the new fleet comes up beside the old one, takes over, and the old one goes."""
@@ -143,7 +154,8 @@ class EndpointLife:
         return fleets
 
     def _new_fleet(self, owner: str, variant: Document, endpoint: str) -> Fleet:
-        spec = container_spec(self._hosting, variant["container"], f"/aws/sagemaker/Endpoints/{endpoint}")
+        group, source = f"/aws/sagemaker/Endpoints/{endpoint}", self._hosting.arn("endpoint", endpoint)
+        spec = container_spec(self._hosting, variant["container"], group, source)
         fleet = self._hosting.fleets.new(owner, spec)
         fleet.scale(_streams(variant))
         return fleet
@@ -183,7 +195,7 @@ def new_variant(hosting: Hosting, config: Document) -> Document:
     if "ModelName" in config:
         model = hosting.model(config["ModelName"])
         container = model.get("PrimaryContainer") or model["Containers"][0]
-        variant["container"] = container
+        variant["container"] = with_role(container, model.get("ExecutionRoleArn"))
         if image := container.get("Image"):
             image_seen = {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": hosting.cloud.clock.now()}
             variant["DeployedImages"] = [image_seen]

@@ -33,6 +33,7 @@ def install(cloud: Cloud, *, launcher: Launcher | None = None) -> None:
     }
     cloud.registry.add_json(JsonService("sagemaker", "SageMaker", operations))
     cloud.registry.add_path("/endpoints/", Invocations(hosting).answer)
+    cloud.tags["sagemaker"] = tags.of
     cloud.counters["endpoints"] = lambda: cloud.store.count(ENDPOINT)
     cloud.counters["processes"] = fleets.processes
 

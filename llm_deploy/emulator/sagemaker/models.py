@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from llm_deploy.emulator.sagemaker.hosting import MODEL, Hosting, without
 from llm_deploy.emulator.sagemaker.listing import Listing
 from llm_deploy.emulator.sagemaker.refusals import refusal
+from llm_deploy.emulator.sagemaker.role_use import may_read
 from llm_deploy.emulator.sagemaker.tags import TagOperations, checked_tags
 from llm_deploy.emulator.service import Call, Operation
 from llm_deploy.emulator.store import Document
@@ -36,7 +37,7 @@ class ModelOperations:
         arn = self._hosting.arn("model", name)
         self._refuse_taken(name, arn)
         checked_tags(call)
-        await self._check(call.params)
+        await self._check(call.params, arn)
         # Others may have run while the role and the data were looked up.
         self._refuse_taken(name, arn)
         document = {
@@ -68,7 +69,7 @@ class ModelOperations:
         if self._hosting.cloud.store.get(MODEL, name):
             raise refusal("sm.model.exists", arn=arn)
 
-    async def _check(self, params: Document) -> None:
+    async def _check(self, params: Document, arn: str) -> None:
         containers = [params["PrimaryContainer"]] if "PrimaryContainer" in params else params.get("Containers", [])
         if not containers:
             raise refusal("sm.model.no-container")
@@ -77,12 +78,12 @@ class ModelOperations:
         role = params.get("ExecutionRoleArn")
         if role is None:
             raise refusal("sm.model.no-role")
-        if not await self._hosting.cloud.hooks.role_lookup(role):
+        if not await self._hosting.cloud.hooks.role_lookup(role, arn):
             raise refusal("sm.model.role", role=role)
         for container in containers:
-            await self._check_data(container)
+            await self._check_data(container, role, arn)
 
-    async def _check_data(self, container: Document) -> None:
+    async def _check_data(self, container: Document, role: str, arn: str) -> None:
         source = container.get("ModelDataSource", {}).get("S3DataSource", {})
         uri = source.get("S3Uri") or container.get("ModelDataUrl")
         if uri is None:
@@ -92,3 +93,5 @@ class ModelOperations:
         place = urlsplit(uri)
         if not await self._hosting.cloud.hooks.s3_has_objects(place.netloc, place.path.lstrip("/")):
             raise refusal("sm.model.data", uri=uri)
+        if not may_read(self._hosting, role, arn, uri):
+            raise refusal("sm.model.access", uri=uri, role=role, region=self._hosting.cloud.settings.region)

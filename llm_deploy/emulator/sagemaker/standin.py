@@ -9,6 +9,7 @@ import yaml
 
 from llm_deploy.emulator.containers.container import ContainerSpec
 from llm_deploy.emulator.sagemaker.hosting import Hosting
+from llm_deploy.emulator.sagemaker.role_use import writable_group
 from llm_deploy.emulator.store import Document
 
 _DIALECTS = Path(__file__).parents[1] / "data" / "dialects.yaml"
@@ -17,14 +18,14 @@ _MODEL_VARIABLES = ("HF_MODEL_ID", "SM_VLLM_MODEL", "SM_SGLANG_MODEL_PATH", "OPT
 _IN_CONTAINER = "/opt/ml/model"
 
 
-def container_spec(hosting: Hosting, container: Document, log_group: str) -> ContainerSpec:
-    """What a copy of a container runs here."""
+def container_spec(hosting: Hosting, container: Document, log_group: str, source: str) -> ContainerSpec:
+    """What a copy of a container runs here; `source` is the ARN of the endpoint or the component that it belongs to."""
     asked = asked_model(container)
     return ContainerSpec(
         dialect=dialect(container.get("Image", "")),
         served_name=asked or hosting.cloud.settings.model_name,
         environment=container.get("Environment", {}),
-        log_group=log_group,
+        log_group=writable_group(hosting, container, source, log_group),
         stands_in_for=asked if is_stand_in(hosting.cloud.settings.model_name, asked) else None,
         local_model=hosting.cloud.settings.model_name,
     )

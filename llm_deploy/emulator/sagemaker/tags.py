@@ -57,6 +57,10 @@ class TagOperations:
         self._write(arn, {key: value for key, value in self._tags(arn).items() if key not in keys})
         return {}
 
+    def of(self, arn: str) -> dict[str, str]:
+        """The tags of a resource, as policies see them; of an absent one none."""
+        return self._tags(arn)
+
     def set(self, arn: str, call: Call) -> None:
         """The tags that came with a Create; check them first, with `checked_tags`."""
         if call.params.get("Tags"):

@@ -1,29 +1,55 @@
-"""The execution role and the deploy identity as resources. Pure: policy templates in, documents out.
+"""The identities as resources: an execution role, a deploy role, who may only invoke, and on request a user. Pure.
 
-The templates in `data/` are checked against the service authorization reference; a statement that the wish does not
-need (a model bucket, a VPC, a key) is left out, so no permission is granted for a feature that is not used.
+    execution role   containers run under it; only SageMaker, acting for this account, may assume it
+    deploy role      people and pipelines assume it; one managed policy a feature, and no IAM write but PassRole
+    invoke policy    for other services; part of the deploy role as well
+    user, key        on request, for where roles cannot be assumed; the deploy role's policies and nothing else
+
+Statements come from `statements`, filled with the prefix; one that the wish does not need (a model bucket, a VPC, a
+key) is left out, so no permission is granted for a feature that is not used.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources as files
-from string import Template
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from llm_deploy.catalog import image_uri
-from llm_deploy.resource import ACCESS_KEY, MANAGED_POLICY, ROLE, TAG_DEPLOYMENT, USER, Ref, Resource
+from llm_deploy.resource import (
+    ACCESS_KEY,
+    MANAGED_POLICY,
+    ROLE,
+    SERVICE_LINKED_ROLE,
+    TAG_CONTENT,
+    TAG_DEPLOYMENT,
+    USER,
+    Ref,
+    Resource,
+    content_hash,
+)
 from llm_deploy.spec import Engine, Place
-
-Document = dict[str, Any]
+from llm_deploy.targets.sagemaker.statements import Document, Scope, policy, purpose, statements, template
 
 ENGINES: tuple[Engine, ...] = ("tgi", "vllm", "sglang", "lmi", "llamacpp")
-MANAGED_POLICY_CHARACTERS = 6144
-"""AWS's limit of one managed policy, white space not counted."""
+DEPLOY_POLICIES = (
+    "deploy-read",
+    "deploy-models",
+    "deploy-endpoints",
+    "deploy-components",
+    "deploy-scaling",
+    "deploy-logs",
+    "invoke",
+)
+"""The templates of the deploy role, a managed policy each."""
+INVOKE_POLICY = "invoke"
 
-_NEED_A_BUCKET = frozenset({"ModelObjects", "ModelList", "ModelUpload", "ModelBucket"})
+SESSION_S = 4 * 3600
+"""Longest session of the deploy role: an hour of waiting for an endpoint several times over. A pipeline's sign-in by
+OIDC cannot be renewed while it runs; sessions of `llmdeploy` itself are renewed every hour."""
+
+AUTOSCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com"
+AUTOSCALING_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+"""Source: Application Auto Scaling user guide, "Service-linked roles"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +61,12 @@ class RolesWish:
         model_bucket, model_prefix: Where own weights lie, when they do.
         kms_key: A key's id or ARN, when deployments use one. No alias: IAM does not grant by alias.
         subnet_ids, security_group_ids: Those of the VPC, when deployments use one.
-        user: Whether an IAM user with one access key is made for the deploy identity.
+        repositories: ARNs of own image repositories, beside those of the engines.
+        trusted_principals: ARNs of who may assume the deploy role. None here and no `oidc_provider`: whoever the
+            account's own policies allow to.
+        oidc_provider, oidc_subjects: ARN of an OpenID Connect provider of the account, and whole subjects.
+        permissions_boundary: ARN of a policy that bounds every role and the user.
+        user: Whether an IAM user with one access key is made.
     """
 
     place: Place
@@ -45,12 +76,39 @@ class RolesWish:
     kms_key: str | None = None
     subnet_ids: tuple[str, ...] = ()
     security_group_ids: tuple[str, ...] = ()
-    user: bool = True
+    repositories: tuple[str, ...] = ()
+    trusted_principals: tuple[str, ...] = ()
+    oidc_provider: str | None = None
+    oidc_subjects: tuple[str, ...] = ()
+    permissions_boundary: str | None = None
+    user: bool = False
 
     @property
     def deployment(self) -> str:
         """The name that owns these objects."""
         return f"llmdeploy-{self.prefix}"
+
+    @property
+    def execution_role_arn(self) -> str:
+        """The role that containers run under."""
+        return self._arn("role", execution_role_name(self.deployment))
+
+    @property
+    def deploy_role_arn(self) -> str:
+        """The role to deploy with."""
+        return self._arn("role", deployer_name(self.deployment))
+
+    def policy_arn(self, template_name: str) -> str:
+        """The managed policy of a template."""
+        return self._arn("policy", policy_name(self.deployment, template_name))
+
+    @property
+    def account_root(self) -> str:
+        """The account itself: whoever its administrators allow to."""
+        return f"arn:{self.place.partition}:iam::{self.place.account}:root"
+
+    def _arn(self, kind: str, name: str) -> str:
+        return f"arn:{self.place.partition}:iam::{self.place.account}:{kind}/{name}"
 
 
 def execution_role_name(deployment: str) -> str:
@@ -59,88 +117,121 @@ def execution_role_name(deployment: str) -> str:
 
 
 def deployer_name(deployment: str) -> str:
-    """The user and the policy of the deploy identity."""
+    """The role to deploy with, and the user, where there is one."""
     return f"{deployment}-deployer"
 
 
+def policy_name(deployment: str, template_name: str) -> str:
+    """The managed policy of a template: `llmdeploy-twin-hosting`."""
+    return f"{deployment}-{template_name.removeprefix('deploy-')}"
+
+
 def resources(wish: RolesWish) -> tuple[Resource, ...]:
-    """The execution role, the deployer's policy and, if wished, its user and key."""
-    identities = [_execution_role(wish), _deployer_policy(wish)]
+    """The execution role, the deploy role with its policies, the invoke-only policy and, if wished, user and key."""
+    found = [_execution_role(wish), *(_managed_policy(wish, name) for name in DEPLOY_POLICIES), _deploy_role(wish)]
     if wish.user:
-        identities += [_user(wish), _access_key(wish)]
-    return tuple(identities)
+        found += [_user(wish), access_key(wish)]
+    return tuple(found)
 
 
-def execution_statements(wish: RolesWish) -> list[Document]:
+def settled(found: Sequence[Resource], wish: RolesWish) -> tuple[Resource, ...]:
+    """The list with the ARNs that policies have or will have, so that a plan sees which are attached."""
+    arns = {_policy_id(name): wish.policy_arn(name) for name in DEPLOY_POLICIES}
+    return tuple(
+        replace(item, properties={**item.properties, "ManagedPolicyArns": [arns[ref.resource] for ref in attached]})
+        if (attached := item.properties.get("ManagedPolicyArns"))
+        else item
+        for item in found
+    )
+
+
+def service_linked_role() -> Resource:
+    """The account's role for autoscaling of SageMaker: of no deployment, so made where it is absent and never removed.
+
+    Where it exists, registering a scalable target needs no IAM right at all. Not part of `resources`: CloudFormation
+    fails where it exists already.
+    """
+    return Resource(
+        "AutoscalingRole",
+        SERVICE_LINKED_ROLE,
+        AUTOSCALING_ROLE,
+        {"AWSServiceName": AUTOSCALING_SERVICE},
+        purpose="the account's own: Application Auto Scaling changes SageMaker's machines under it",
+    )
+
+
+def scope(wish: RolesWish) -> Scope:
+    """What the wish's policies are about: everything with the prefix."""
+    named = f"{wish.prefix}*"
+    return Scope(
+        wish.place,
+        prefix=wish.prefix,
+        endpoint=named,
+        config=named,
+        model=named,
+        component=named,
+        deployment=named,
+        execution_role_arn=wish.execution_role_arn,
+        repositories=tuple(sorted({*repositories(wish.place), *wish.repositories})),
+        model_bucket=wish.model_bucket,
+        model_prefix=wish.model_prefix,
+        kms_key=wish.kms_key,
+        subnet_ids=wish.subnet_ids,
+        security_group_ids=wish.security_group_ids,
+    )
+
+
+def execution_templates(of: Scope) -> tuple[str, ...]:
+    """The templates of the execution role that this scope needs."""
+    network = bool(of.subnet_ids and of.security_group_ids)
+    optional = {
+        "execution-weights": of.model_bucket is not None,
+        "execution-kms": of.kms_key is not None,
+        "execution-vpc": network,
+    }
+    return ("execution-base", *(name for name, needed in optional.items() if needed))
+
+
+def execution_statements(of: Scope) -> list[Document]:
     """What a container may do: read its weights, pull its image, write its log and its metrics."""
-    documents = ["execution-base"]
-    documents += ["execution-kms"] if wish.kms_key else []
-    documents += ["execution-vpc"] if wish.subnet_ids and wish.security_group_ids else []
-    found = [statement for name in documents for statement in _statements(name, wish)]
-    for statement in found:
-        if statement["Sid"] == "EcrPull":
-            statement["Resource"] = sorted(_repositories(wish.place))
-    return found
+    return [statement for name in execution_templates(of) for statement in statements(name, of)]
 
 
-def deployer_statements(wish: RolesWish) -> list[Document]:
-    """What a deploying person or pipeline may do, on names with the prefix only."""
-    return list(_statements("deployer", wish))
-
-
-def trust(wish: RolesWish) -> Document:
+def execution_trust(wish: RolesWish) -> Document:
     """Only SageMaker, acting for this account, may assume the execution role."""
-    return _template("execution-trust", wish)
+    place = wish.place
+    values = {"Partition": [place.partition], "Region": [place.region], "Account": [place.account]}
+    return template("execution-trust", values)
 
 
-def _execution_role(wish: RolesWish) -> Resource:
-    name = execution_role_name(wish.deployment)
-    return Resource(
-        "ExecutionRole",
-        ROLE,
-        name,
-        {
-            "RoleName": name,
-            "Description": "What containers of llmdeploy run under",
-            "AssumeRolePolicyDocument": trust(wish),
-            "Policies": [{"PolicyName": "execution", "PolicyDocument": _policy(execution_statements(wish))}],
-        },
-        tags={TAG_DEPLOYMENT: wish.deployment},
-        purpose="the containers run under it: weights, image, log, metrics",
-    )
+def deploy_trust(wish: RolesWish) -> Document:
+    """Who may assume the deploy role: those who are named, else whoever the account's own policies allow to."""
+    found: list[Document] = []
+    principals = wish.trusted_principals or (() if wish.oidc_provider else (wish.account_root,))
+    if principals:
+        found += template("deploy-trust", {"TrustedPrincipal": principals})["Statement"]
+    if wish.oidc_provider:
+        issuer = wish.oidc_provider.partition(":oidc-provider/")[2]
+        values = {"OidcProvider": [wish.oidc_provider], "OidcIssuer": [issuer], "OidcSubject": wish.oidc_subjects}
+        found += template("deploy-trust-oidc", values)["Statement"]
+    return policy(found)
 
 
-def _deployer_policy(wish: RolesWish) -> Resource:
-    name = deployer_name(wish.deployment)
-    return Resource(
-        "DeployerPolicy",
-        MANAGED_POLICY,
-        name,
-        {
-            "ManagedPolicyName": name,
-            "Description": f"Deploy, watch and delete LLM endpoints named {wish.prefix}*",
-            "PolicyDocument": _policy(deployer_statements(wish)),
-        },
-        tags={TAG_DEPLOYMENT: wish.deployment},
-        purpose=f"deploy, watch and delete what is named {wish.prefix}*; of IAM, pass that role to SageMaker "
-        "and make autoscaling's service-linked role",
-    )
+def repositories(place: Place, engines: Sequence[Engine] = ENGINES) -> Iterable[str]:
+    """ARNs of the image repositories of engines in this region."""
+    return (repository_arn(image_uri(engine, place.region).uri, place) for engine in engines)
 
 
-def _user(wish: RolesWish) -> Resource:
-    name = deployer_name(wish.deployment)
-    return Resource(
-        "Deployer",
-        USER,
-        name,
-        {"UserName": name, "ManagedPolicyArns": [Ref("DeployerPolicy", "Arn")]},
-        tags={TAG_DEPLOYMENT: wish.deployment},
-        depends_on=("DeployerPolicy",),
-        purpose="who deploys; it has that policy and nothing else",
-    )
+def repository_arn(image: str, place: Place) -> str:
+    """The repository of an image in ECR: `account.dkr.ecr.region.amazonaws.com/name:tag`."""
+    registry, _, rest = image.partition("/")
+    account, *_, region = registry.split(".")[:4]
+    name = rest.partition("@")[0].partition(":")[0]
+    return f"arn:{place.partition}:ecr:{region}:{account}:repository/{name}"
 
 
-def _access_key(wish: RolesWish) -> Resource:
+def access_key(wish: RolesWish) -> Resource:
+    """The user's key."""
     name = deployer_name(wish.deployment)
     return Resource(
         "DeployerKey",
@@ -152,71 +243,66 @@ def _access_key(wish: RolesWish) -> Resource:
     )
 
 
-def _policy(statements: Iterable[Document]) -> Document:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def _statements(name: str, wish: RolesWish) -> Iterable[Document]:
-    for statement in _template(name, wish)["Statement"]:
-        if wish.model_bucket is None and statement["Sid"] in _NEED_A_BUCKET:
-            continue
-        yield statement
-
-
-def _template(name: str, wish: RolesWish) -> Document:
-    text = files.files(__package__).joinpath("data", f"{name}.json").read_text("utf-8")
-    filled: Document = _filled(json.loads(text), _placeholders(wish))
-    return filled
-
-
-def _filled(value: Any, placeholders: Mapping[str, Sequence[str]]) -> Any:  # noqa: ANN401 - a document's values are of any JSON type
-    """Placeholders replaced inside strings of the parsed document, so that no value can change its structure.
-
-    A string of a list whose placeholder has several values becomes as many strings.
-    """
-    if isinstance(value, str):
-        return Template(value).substitute({name: values[0] for name, values in placeholders.items() if values})
-    if isinstance(value, list):
-        return [_filled(item, choice) for item in value for choice in _choices(item, placeholders)]
-    if isinstance(value, dict):
-        return {key: _filled(item, placeholders) for key, item in value.items()}
-    return value
-
-
-def _choices(item: object, placeholders: Mapping[str, Sequence[str]]) -> Iterable[Mapping[str, Sequence[str]]]:
-    """The placeholders once for each value of the one with several that stands in the string."""
-    named = Template(item).get_identifiers() if isinstance(item, str) else []
-    several = next((name for name in named if len(placeholders[name]) > 1), None)
-    if several is None:
-        return [placeholders]
-    return [{**placeholders, several: [value]} for value in placeholders[several]]
-
-
-def _placeholders(wish: RolesWish) -> dict[str, Sequence[str]]:
-    single = {
-        "Partition": wish.place.partition,
-        "Region": wish.place.region,
-        "Account": wish.place.account,
-        "Prefix": wish.prefix,
-        "ExecutionRole": execution_role_name(wish.deployment),
-        "ModelBucket": wish.model_bucket or "",
-        "ModelPrefix": wish.model_prefix,
-        "DlcAccount": "",
-        "DlcRepository": "",
-        "KeyArn": _key_arn(wish),
+def _execution_role(wish: RolesWish) -> Resource:
+    name = execution_role_name(wish.deployment)
+    document = {
+        "RoleName": name,
+        "Description": "What containers of llmdeploy run under",
+        "AssumeRolePolicyDocument": execution_trust(wish),
+        "Policies": [{"PolicyName": "execution", "PolicyDocument": policy(execution_statements(scope(wish)))}],
     }
-    several = {"SubnetId": wish.subnet_ids, "SecurityGroupId": wish.security_group_ids}
-    return {**{name: [value] for name, value in single.items()}, **several}
+    return _identity(wish, "ExecutionRole", ROLE, document, "the containers run under it: weights, image, log, metrics")
 
 
-def _key_arn(wish: RolesWish) -> str:
-    key, place = wish.kms_key or "", wish.place
-    return key if key.startswith("arn:") else f"arn:{place.partition}:kms:{place.region}:{place.account}:key/{key}"
+def _deploy_role(wish: RolesWish) -> Resource:
+    document = {
+        "RoleName": deployer_name(wish.deployment),
+        "Description": f"Deploy, watch and delete LLM endpoints named {wish.prefix}*",
+        "AssumeRolePolicyDocument": deploy_trust(wish),
+        "ManagedPolicyArns": _policies(),
+        "MaxSessionDuration": SESSION_S,
+    }
+    return _identity(wish, "DeployRole", ROLE, document, "who deploys assumes it; it has these policies and no other")
 
 
-def _repositories(place: Place) -> Iterable[str]:
-    """ARNs of the image repositories of every engine in this region."""
-    for engine in ENGINES:
-        registry, _, rest = image_uri(engine, place.region).uri.partition("/")
-        account, repository = registry.split(".")[0], rest.split(":")[0]
-        yield f"arn:{place.partition}:ecr:{place.region}:{account}:repository/{repository}"
+def _user(wish: RolesWish) -> Resource:
+    document = {"UserName": deployer_name(wish.deployment), "ManagedPolicyArns": _policies()}
+    return _identity(wish, "Deployer", USER, document, "deploys where no role can be assumed; it has the same policies")
+
+
+def _policies() -> list[Ref]:
+    """In the order of their ARNs, as managers find them."""
+    return [Ref(_policy_id(name), "Arn") for name in sorted(DEPLOY_POLICIES, key=lambda name: policy_name("", name))]
+
+
+def _policy_id(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("-")) + "Policy"
+
+
+def _managed_policy(wish: RolesWish, name: str) -> Resource:
+    what = purpose(name)
+    return Resource(
+        _policy_id(name),
+        MANAGED_POLICY,
+        policy_name(wish.deployment, name),
+        {
+            "ManagedPolicyName": policy_name(wish.deployment, name),
+            "Description": f"For names that begin with {wish.prefix}: {what}",
+            "PolicyDocument": policy(statements(name, scope(wish))),
+        },
+        tags={TAG_DEPLOYMENT: wish.deployment},
+        purpose=what,
+        # AWS takes a description when a policy is made and never again.
+        write_only=frozenset({"Description"}),
+    )
+
+
+def _identity(wish: RolesWish, logical_id: str, kind: str, document: Document, what: str) -> Resource:
+    """A role or the user: bounded where that is wished, and depending on the policies that it names."""
+    if wish.permissions_boundary:
+        document |= {"PermissionsBoundary": wish.permissions_boundary}
+    # IAM tells everything but what is wished no longer: a boundary that is to go is a property that is absent.
+    tags = {TAG_DEPLOYMENT: wish.deployment, TAG_CONTENT: content_hash(dict.fromkeys(document))}
+    needed = tuple(ref.resource for ref in document.get("ManagedPolicyArns", ()))
+    name = document.get("RoleName") or document["UserName"]
+    return Resource(logical_id, kind, name, document, tags=tags, depends_on=needed, purpose=what)

@@ -14,14 +14,10 @@ from llm_deploy.targets.sagemaker.hosting import (
     InferenceComponentManager,
     ModelManager,
 )
-from llm_deploy.targets.sagemaker.identities import (
-    AccessKeyManager,
-    ManagedPolicyManager,
-    RoleManager,
-    SecretSink,
-    UserManager,
-)
+from llm_deploy.targets.sagemaker.identities import RoleManager, ServiceLinkedRoleManager
+from llm_deploy.targets.sagemaker.managed_policies import ManagedPolicyManager
 from llm_deploy.targets.sagemaker.traces import LogGroupManager, TrackingAlarmManager
+from llm_deploy.targets.sagemaker.users import AccessKeyManager, SecretSink, UserManager
 
 
 def hosting_managers(session: Session) -> Managers:
@@ -56,8 +52,9 @@ def identity_managers(session: Session, place: Place, sink: SecretSink) -> Manag
     """The kinds of `create-roles`. `sink` takes a new access key's id and secret."""
     account_arn = f"arn:{place.partition}:iam::{place.account}"
     return _by_kind(
-        RoleManager(session),
+        ServiceLinkedRoleManager(session),
         ManagedPolicyManager(session, account_arn),
+        RoleManager(session),
         UserManager(session),
         AccessKeyManager(session, sink),
     )

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llm_deploy.errors import SpecError
 from llm_deploy.spec import S3Model
+from llm_deploy.targets.sagemaker import iam
 
 if TYPE_CHECKING:
-    from llm_deploy.spec import DeploymentSpec
+    from llm_deploy.spec import DeploymentSpec, Place
 
 _PREFIX = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?")
 """IAM's 64 characters of a user's name, less what we put around it."""
+
+_PRINCIPAL = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:(root|(user|role|assumed-role)/[\w+=,.@/-]+)", re.ASCII)
+_PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/[\w.:/-]+", re.ASCII)
+_POLICY = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[\w+=,.@/-]+", re.ASCII)
+_ECR_IMAGE = re.compile(r"[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/")
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Who may assume the deploy role, as it was asked for.
+
+    Attributes:
+        principals: ARNs.
+        oidc_provider: ARN or address of an OpenID Connect provider.
+        oidc_subjects: Whole subjects of its tokens.
+    """
+
+    principals: tuple[str, ...] = ()
+    oidc_provider: str | None = None
+    oidc_subjects: tuple[str, ...] = ()
+
+
+ANYONE_ALLOWED = Trust()
+"""Whoever the account's own policies allow to."""
 
 
 def prefix_for(flag: str | None, spec: DeploymentSpec | None, default: str) -> str:
@@ -64,3 +90,55 @@ def key_for(spec: DeploymentSpec | None) -> str | None:
             hint="Name the key by its id or ARN in the spec: `aws kms describe-key --key-id alias/...` shows both.",
         )
     return key
+
+
+def repositories_of(image: str | None, place: Place) -> tuple[str, ...]:
+    """The repository of an image, where it is in ECR."""
+    return (iam.repository_arn(image, place),) if image and _ECR_IMAGE.match(image) else ()
+
+
+def checked(trust: Trust) -> Trust:
+    """The trust, if it can be written down. Raises SpecError."""
+    for arn in trust.principals:
+        if not _PRINCIPAL.fullmatch(arn):
+            raise SpecError(
+                f"--trusted-principal {arn}: expected the ARN of a role, a user or an account's root.",
+                hint="A person's SSO role: `aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/`.",
+            )
+    if bool(trust.oidc_provider) != bool(trust.oidc_subjects):
+        raise SpecError(
+            "--oidc-provider and --oidc-subject go together: which provider, and for whom.",
+            hint="For GitHub: --oidc-provider token.actions.githubusercontent.com "
+            "--oidc-subject repo:ORG/REPO:environment:ENV",
+        )
+    for subject in trust.oidc_subjects:
+        if re.search(r"[*?$]", subject):
+            raise SpecError(
+                f"--oidc-subject {subject}: expected a whole subject, such as repo:ORG/REPO:environment:ENV; a pattern "
+                "would let in what nobody has looked at."
+            )
+    return trust
+
+
+def provider_arn(provider: str | None, place: Place) -> str | None:
+    """The ARN of an OpenID Connect provider of this account, from it or from the provider's address.
+
+    Raises:
+        SpecError: It is neither.
+    """
+    if provider is None:
+        return None
+    issuer = provider.removeprefix("https://").rstrip("/")
+    arn = issuer if issuer.startswith("arn:") else f"arn:{place.partition}:iam::{place.account}:oidc-provider/{issuer}"
+    if not _PROVIDER.fullmatch(arn):
+        raise SpecError(f"--oidc-provider {provider}: expected an address such as token.actions.githubusercontent.com.")
+    return arn
+
+
+def check_boundary(arn: str | None) -> None:
+    """Raises SpecError where a permissions boundary is no managed policy's ARN."""
+    if arn is not None and not _POLICY.fullmatch(arn):
+        raise SpecError(
+            f"--permissions-boundary {arn}: expected a managed policy's ARN, such as "
+            "arn:aws:iam::123456789012:policy/boundary."
+        )

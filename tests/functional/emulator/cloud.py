@@ -16,6 +16,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from llm_deploy.emulator.settings import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
+
 FAKE = Path(__file__).parents[2] / "fakes" / "model_server.py"
 REGION = "eu-central-1"
 ROLE = "arn:aws:iam::000000000000:role/llmdeploy-local-execution"
@@ -51,8 +53,8 @@ class RunningCloud:
             service,
             region_name=region,
             endpoint_url=self.url,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
+            aws_access_key_id=ROOT_ACCESS_KEY,
+            aws_secret_access_key=ROOT_SECRET_KEY,
             config=Config(retries={"total_max_attempts": 1}, read_timeout=read_timeout, max_pool_connections=50),
         )
 

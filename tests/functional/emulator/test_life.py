@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from llm_deploy.emulator.settings import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from tests.functional.emulator.cloud import RunningCloud, processes_of
 
 BODY = json.dumps({"inputs": "The capital of France is"}).encode()
@@ -196,9 +197,9 @@ def test_another_region_is_refused_and_named(shared_cloud: RunningCloud) -> None
 def test_a_foreign_client_needs_nothing_but_the_environment(
     shared_cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AWS_ENDPOINT_URL and made-up keys are enough for an unchanged boto3."""
+    """AWS_ENDPOINT_URL and the announced keys are enough for an unchanged boto3."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", shared_cloud.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ROOT_ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ROOT_SECRET_KEY)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     assert "Endpoints" in boto3.session.Session().client("sagemaker").list_endpoints()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from llm_deploy.aws import Session
 from llm_deploy.targets.local import LocalCloud
 
 
@@ -34,6 +36,16 @@ class Running:
         }
         config = Config(retries={"total_max_attempts": 1})
         return boto3.client(service, endpoint_url=environment["AWS_ENDPOINT_URL"], config=config, **(given | more))
+
+    def session(self) -> Session:
+        """What the product talks to it with, as the account root."""
+        environment = self.cloud.environment()
+        return Session(
+            region=environment["AWS_REGION"],
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            access_key=environment["AWS_ACCESS_KEY_ID"],
+            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
 
     def pid(self) -> int:
         """The cloud's process."""
@@ -93,3 +105,14 @@ def own(tmp_path: Path) -> Iterator[Running]:
     cloud.ensure_running(port=0, speed=1000)
     yield Running(cloud)
     cloud.stop()
+
+
+@pytest.fixture
+def bucket(running: Running) -> Iterator[str]:
+    """An empty bucket of the account."""
+    s3, name = running.client("s3"), f"bucket-{uuid.uuid4().hex[:8]}"
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    yield name
+    for each in s3.list_objects_v2(Bucket=name).get("Contents", []):
+        s3.delete_object(Bucket=name, Key=each["Key"])
+    s3.delete_bucket(Bucket=name)

@@ -488,6 +488,25 @@ def test_a_template_may_be_yaml_with_a_schedule(running: Running, stacks: Any) -
     assert scaling.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"] == []
 
 
+def test_a_stack_may_do_what_whoever_asked_for_it_may(running: Running, stacks: Any) -> None:  # noqa: ANN401 - as above
+    """Ledger access.stacks: all of CloudFormation is no way to a model that the caller may not make."""
+    iam = running.client("iam")
+    iam.create_user(UserName="stacker")
+    allowed = [{"Effect": "Allow", "Action": "cloudformation:*", "Resource": "*"}]
+    document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    iam.put_user_policy(UserName="stacker", PolicyName="stacks", PolicyDocument=document)
+    key = iam.create_access_key(UserName="stacker")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    template = json.dumps(resources(Model=model(running.cloud.environment()["AWS_ARN_ROLE"], "forbidden")))
+    running.client("cloudformation", **keys).create_stack(StackName="forbidden", TemplateBody=template)
+    assert settled(stacks, "forbidden")["StackStatus"] == "ROLLBACK_COMPLETE"
+    reason = reason_of(stacks, "forbidden", "Model")
+    assert "user/stacker is not authorized to perform: sagemaker:CreateModel" in reason
+    iam.delete_access_key(UserName="stacker", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user_policy(UserName="stacker", PolicyName="stacks")
+    iam.delete_user(UserName="stacker")
+
+
 def test_what_a_kill_interrupted_goes_with_its_stack(own: Running) -> None:
     """Ledger backend.interrupted-stack: the endpoint that was being made is in the stack, so deleting removes it."""
     stacks = own.client("cloudformation")

@@ -15,7 +15,9 @@ from llm_deploy.emulator import ledger
 PACKAGE = Path(llm_deploy.emulator.__file__).parent
 TESTS = Path(__file__).parents[2]
 NAMED = re.compile(r"Ledger: ([a-z0-9.*-]+[a-z0-9*](?:,\s*[a-z0-9.*-]+[a-z0-9*])*)")
-CODE = "\n".join(file.read_text("utf-8") for file in sorted(PACKAGE.rglob("*.py")))
+CODE = "\n".join(
+    file.read_text("utf-8") for file in [*sorted(PACKAGE.rglob("*.py")), PACKAGE / "data/authentication.yaml"]
+)
 FAMILIES = sorted({entry_id.partition(".")[0] for entry_id in ledger.entries()})
 FILES = (".log", ".sqlite", ".json", ".yaml", ".py")
 """Strings that look like ids and are names of files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,21 @@ import pytest
 from llm_deploy.emulator.backend.durable import Durable, Message, Receive, Scope, Send
 from llm_deploy.emulator.backend.lookups import _trusted_services
 from llm_deploy.emulator.backend.services import SERVICES, BackendSettings, child_environment
+from llm_deploy.emulator.settings import ROOT_SECRET_KEY
 
 SETTINGS = BackendSettings(Path("/code"), Path("/state"), "eu-central-1", "000000000000", 4599, 60.0)
 
 
 def test_the_child_gets_no_settings_and_no_secrets_of_the_user() -> None:
     """A user's AUTH, USE_SSL or SERVICES is meant for another program; a token is for nobody."""
-    mine = {"AUTH": "true", "USE_SSL": "1", "SERVICES": "sqs", "DOCKER_HOST": "unix:///run/docker.sock"}
-    secret = {"AWS_SECRET_ACCESS_KEY": "x", "HUGGINGFACE_ACCESS_TOKEN": "hf_x"}
+    mine = {"AUTH": "perhaps", "USE_SSL": "1", "SERVICES": "sqs", "DOCKER_HOST": "unix:///run/docker.sock"}
+    secret = {"AWS_SECRET_ACCESS_KEY": "of-the-user", "HUGGINGFACE_ACCESS_TOKEN": "hf_x"}
     given = child_environment(SETTINGS, {"PATH": "/bin", "LC_ALL": "C", **mine, **secret})
     assert (given["PATH"], given["LC_ALL"]) == ("/bin", "C")
-    assert not {"AUTH", "USE_SSL", *secret} & given.keys()
+    assert not {"USE_SSL", "HUGGINGFACE_ACCESS_TOKEN"} & given.keys()
+    assert given["AUTH"] == "true"
+    assert given["AWS_SECRET_ACCESS_KEY"] == ROOT_SECRET_KEY
+    assert child_environment(replace(SETTINGS, iam=False), {})["AUTH"] == "false"
     assert set(given["SERVICES"].split(",")) <= SERVICES
     assert "nonexistent" in given["DOCKER_HOST"]
 

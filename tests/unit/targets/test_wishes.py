@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llm_deploy.errors import SpecError
-from llm_deploy.spec import DeploymentSpec
+from llm_deploy.spec import DeploymentSpec, Place
 from llm_deploy.targets.sagemaker import wishes
 
 
@@ -75,3 +75,72 @@ def test_a_key_is_the_specs_and_no_alias() -> None:
     for alias in ("alias/mine", "arn:aws:kms:eu-central-1:123456789012:alias/mine"):
         with pytest.raises(SpecError, match="alias"):
             wishes.key_for(spec(kms_key_id=alias))
+
+
+PLACE = Place(partition="aws-cn", region="cn-north-1", account="123456789012")
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:iam::123456789012:root",
+        "arn:aws:iam::123456789012:user/team/ann",
+        "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Ops_0123456789abcdef",
+        "arn:aws:sts::123456789012:assumed-role/ops/ann@example.org",
+    ],
+)
+def test_people_and_roles_can_be_trusted(arn: str) -> None:
+    """Accounts, users, roles with their paths, sessions."""
+    assert wishes.checked(wishes.Trust(principals=(arn,))).principals == (arn,)
+
+
+@pytest.mark.parametrize("arn", ["*", "arn:aws:iam::123456789012:role/*", "123456789012", "ops", "arn:aws:s3:::b", ""])
+def test_nobody_in_particular_is_not_trusted(arn: str) -> None:
+    """No wildcard, no account by its number alone, no other thing."""
+    with pytest.raises(SpecError, match="--trusted-principal"):
+        wishes.checked(wishes.Trust(principals=(arn,)))
+
+
+def test_a_provider_and_its_subjects_go_together_and_are_whole() -> None:
+    """A provider alone would let in everybody it knows; a pattern, whom nobody has looked at."""
+    for trust in (wishes.Trust(oidc_provider="x.org"), wishes.Trust(oidc_subjects=("repo:o/r:environment:e",))):
+        with pytest.raises(SpecError, match="go together"):
+            wishes.checked(trust)
+    for subject in ("repo:org/*", "repo:org/shop:*", "repo:org/sho?:ref:x", "${aws:username}"):
+        with pytest.raises(SpecError, match="whole subject"):
+            wishes.checked(wishes.Trust(oidc_provider="x.org", oidc_subjects=("repo:o/r:environment:e", subject)))
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        "token.actions.githubusercontent.com",
+        "https://token.actions.githubusercontent.com/",
+        "arn:aws-cn:iam::123456789012:oidc-provider/token.actions.githubusercontent.com",
+    ],
+)
+def test_a_provider_is_named_by_its_address_or_its_arn(provider: str) -> None:
+    """Of this account, in its partition."""
+    expected = "arn:aws-cn:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+    assert wishes.provider_arn(provider, PLACE) == expected
+    assert wishes.provider_arn(None, PLACE) is None
+    with pytest.raises(SpecError, match="--oidc-provider"):
+        wishes.provider_arn("not an address", PLACE)
+
+
+def test_a_boundary_is_a_managed_policy() -> None:
+    """The account's or AWS's own; no name, no role."""
+    wishes.check_boundary(None)
+    for arn in ("arn:aws:iam::123456789012:policy/a/bound", "arn:aws:iam::aws:policy/PowerUserAccess"):
+        wishes.check_boundary(arn)
+    for arn in ("bound", "arn:aws:iam::123456789012:role/bound"):
+        with pytest.raises(SpecError, match="managed policy"):
+            wishes.check_boundary(arn)
+
+
+def test_an_image_of_ones_own_is_granted_where_it_is_in_ecr() -> None:
+    """SageMaker pulls other images without the role's rights."""
+    own = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/mine:1"
+    assert wishes.repositories_of(own, PLACE) == ("arn:aws-cn:ecr:cn-north-1:123456789012:repository/mine",)
+    assert wishes.repositories_of("registry.example.org/mine:1", PLACE) == ()
+    assert wishes.repositories_of(None, PLACE) == ()

@@ -7,6 +7,7 @@ import json
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from llm_deploy.emulator import ledger
@@ -135,11 +136,13 @@ class CloudCalls:
         return document
 
     def _headers(self, spoken: _Service, operation: str) -> dict[str, str]:
-        scope = f"{CALLER.get()}/20260101/{self.region}/{spoken.signing_name}/aws4_request"
+        now = datetime.now(UTC)
+        scope = f"{CALLER.get()}/{now:%Y%m%d}/{self.region}/{spoken.signing_name}/aws4_request"
         return {
             "host": "127.0.0.1",
             "content-type": f"application/x-amz-json-{spoken.json_version}",
             "x-amz-target": f"{spoken.target_prefix}.{operation}",
             "authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+            "x-amz-date": f"{now:%Y%m%dT%H%M%SZ}",
             KEY_HEADER.decode(): self.key,
         }

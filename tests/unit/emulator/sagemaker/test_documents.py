@@ -18,8 +18,9 @@ def test_a_role_that_sagemaker_cannot_assume_is_refused() -> None:
     """The lookup's answer decides. Ledger: sm.model.role."""
 
     async def story(here: World) -> None:
-        async def lookup(arn: str) -> bool:
-            return arn.endswith("/good")
+        async def lookup(role: str, source: str) -> bool:
+            assert source.endswith(":model/m")
+            return role.endswith("/good")
 
         here.cloud.hooks.role_lookup = lookup
         container = {"Image": IMAGE}

@@ -1,0 +1,295 @@
+"""The deploy role is as narrow as it can be: the whole life works under it, and nothing of it can be taken away.
+
+A local cloud that enforces IAM runs the life of both endpoint types as the role. Its record must then have a use of
+every action that is granted; and without any one statement a real call of the product is refused, with an action that
+the statement allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
+from llm_deploy.dialects.types import GenerationRequest
+from llm_deploy.errors import AccessDeniedError
+from llm_deploy.spec import Place
+from llm_deploy.targets import deployment, teardown
+from llm_deploy.targets.registry import Connection
+from llm_deploy.targets.sagemaker import iam, logs
+from llm_deploy.targets.sagemaker.statements import policy, statements
+from tests.conftest import Terminal
+from tests.functional.enforcement.conftest import (
+    DEPLOYER,
+    PREFIX,
+    TWIN,
+    Account,
+    acting_as,
+    delete,
+    deploy,
+    spec_of,
+    wait_for_iam,
+)
+
+pytestmark = pytest.mark.xdist_group("local-cloud")
+
+Document = dict[str, Any]
+TYPES = ("inference-component", "model")
+COPIES, MACHINES, ANOTHER = f"{PREFIX}-copies", f"{PREFIX}-machines", f"{PREFIX}-another"
+SPECS = {COPIES: spec_of(COPIES, "inference-component"), MACHINES: spec_of(MACHINES, "model")}
+NEW = spec_of(ANOTHER, "inference-component")
+WISH = iam.RolesWish(Place(region="eu-central-1", account="000000000000"), PREFIX)
+GRANTED = {name: statements(name, iam.scope(WISH)) for name in iam.DEPLOY_POLICIES}
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """The deploy role at work."""
+
+    account: Account
+    connection: Connection
+
+    @contextmanager
+    def without(self, sid: str, action: str | None) -> Iterator[None]:
+        """A statement, or one action of it, is taken out of its policy."""
+        name = next(name for name, found in GRANTED.items() if any(each["Sid"] == sid for each in found))
+        self._put(name, _without(GRANTED[name], sid, action))
+        try:
+            yield
+        finally:
+            self._put(name, GRANTED[name])
+
+    def _put(self, name: str, found: list[Document]) -> None:
+        """Another document for a policy, in force when this returns; the old one makes room."""
+        client, arn = self.account.client("iam"), WISH.policy_arn(name)
+        old = client.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        client.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(policy(found)), SetAsDefault=True)
+        client.delete_policy_version(PolicyArn=arn, VersionId=old)
+        wait_for_iam()
+
+    def look(self, name: str) -> None:
+        """As `deploy-endpoint --dry-run`."""
+        deployment.plan_deployment(SPECS[name], self.connection)
+
+    def make_another(self) -> None:
+        """A deployment that is not there yet."""
+        deploy(NEW, self.connection)
+
+    def delete_another(self) -> None:
+        """Take it away again, with its log."""
+        delete(ANOTHER, self.connection)
+
+    def plan_to_delete(self, name: str) -> None:
+        """As `delete-endpoint --logs --dry-run`."""
+        teardown.prepare(name, self.connection, logs=True)
+
+    def change(self, name: str, **overrides: str) -> None:
+        """Deploy a spec with other values."""
+        deploy(spec_of(name, TYPES[name != COPIES], **overrides), self.connection)
+
+    def ask(self, name: str) -> None:
+        """As a client does."""
+        endpoint = LLMInferenceSagemakerEndpoint(name, session=self.connection.session)
+        endpoint.generate(GenerationRequest(prompt="The capital of France is", max_new_tokens=2))
+
+    def read_log(self, name: str) -> None:
+        """As `logs`."""
+        logs.read(self.connection.session, logs.log_groups(name, [name]))
+
+    def no_target(self, name: str) -> None:
+        """An administrator's work, before a case: the deployment scales no longer."""
+        client = self.account.client("application-autoscaling")
+        for target in client.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]:
+            if target["ResourceId"].split("/")[1] == name:
+                members = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+                client.deregister_scalable_target(**{member: target[member] for member in members})
+
+
+@dataclass(frozen=True)
+class Case:
+    """A grant, and what of the product it stops when it is not there.
+
+    Attributes:
+        action: One action of the statement, where another statement grants it too; else the whole statement goes.
+        before: Done first, with everything granted.
+    """
+
+    sid: str
+    step: Callable[[Narrow], None]
+    action: str | None = None
+    before: Callable[[Narrow], None] = lambda _: None
+
+
+def _scaled_anew(sid: str, name: str) -> Case:
+    return Case(sid, lambda at: at.change(name), before=lambda at: at.no_target(name))
+
+
+def _new(sid: str) -> Case:
+    return Case(sid, Narrow.make_another, before=Narrow.delete_another)
+
+
+CASES = (
+    Case("ReadDeployments", lambda at: at.look(MACHINES)),
+    Case("ListDeployments", lambda at: at.look(MACHINES)),
+    Case("FindTargets", lambda at: at.look(MACHINES)),
+    Case("FindAlarms", lambda at: at.plan_to_delete(MACHINES)),
+    Case("FindLogGroups", lambda at: at.plan_to_delete(MACHINES)),
+    Case("DeleteLogGroups", Narrow.delete_another, before=Narrow.make_another),
+    Case("ReadLogs", lambda at: at.read_log(COPIES)),
+    _new("MakeModelsAndConfigs"),
+    _new("TagNewModelsAndConfigs"),
+    _new("PassExecutionRole"),
+    _new("MakeEndpoints"),
+    _new("TagNewEndpoints"),
+    _new("MakeComponents"),
+    _new("TagNewComponents"),
+    Case("DeleteModelsAndConfigs", Narrow.delete_another, before=Narrow.make_another),
+    Case("ChangeEndpoints", Narrow.delete_another, "sagemaker:DeleteEndpoint", Narrow.make_another),
+    Case("ChangeEndpoints", lambda at: at.change(MACHINES, tags__a="b"), "sagemaker:AddTags"),
+    Case("UpdateEndpoints", lambda at: at.change(MACHINES, limits__max_input_tokens="1024")),
+    Case("ChangeComponents", lambda at: at.change(COPIES, limits__max_input_tokens="1024")),
+    Case("ChangeComponents", lambda at: at.change(COPIES, tags__a="b"), "sagemaker:AddTags"),
+    _scaled_anew("RegisterTargets", COPIES),
+    _scaled_anew("TagTargets", COPIES),
+    _scaled_anew("ScaleCopies", COPIES),
+    _scaled_anew("ScaleInstances", MACHINES),
+    Case("ChangeTargets", lambda at: at.change(COPIES, autoscaling__target="7")),
+    Case(
+        "ChangeTargets",
+        lambda at: at.change(COPIES, autoscaling__max_copies="3"),
+        "application-autoscaling:RegisterScalableTarget",
+    ),
+    Case("CopyAlarms", lambda at: at.change(COPIES, autoscaling__target="7")),
+    Case("InstanceAlarms", lambda at: at.change(MACHINES, autoscaling__target="7")),
+    Case("ReadTargetTags", lambda at: at.look(MACHINES)),
+    Case("FindPolicies", lambda at: at.look(MACHINES)),
+    Case("Invoke", lambda at: at.ask(MACHINES)),
+)
+
+
+@pytest.fixture(scope="module")
+def record(narrow: Terminal, account: Account) -> list[Document]:
+    """What the cloud recorded of the role while commands ran the whole life of both types."""
+    account.forget()
+    for endpoint_type in TYPES:
+        name = f"{PREFIX}-{endpoint_type}"
+        made = ("deploy-endpoint", str(TWIN), "--endpoint-type", endpoint_type, "--set", f"name={name}", "--yes")
+        narrow.run(*made)
+        narrow.run("status", name)
+        narrow.run("invoke", name, "The capital of France is", "--max-new-tokens", "2")
+        narrow.run("invoke", name, "The capital of France is", "--max-new-tokens", "2", "--stream")
+        narrow.run("logs", name)
+        changes = ("limits.max_input_tokens=1024", "autoscaling.target=7", "autoscaling.max_copies=3", "tags.team=x")
+        narrow.run(*made, *(word for change in changes for word in ("--set", change)))
+        narrow.run("list", "--all")
+        narrow.run("gc")
+        narrow.run("delete-endpoint", name, "--logs", "--yes")
+    return account.record(DEPLOYER)
+
+
+@pytest.fixture(scope="module")
+def at_work(narrow: Terminal, account: Account) -> Iterator[Narrow]:
+    """Two deployments of the role's, one of each type, both scaling."""
+    found = Narrow(account, acting_as(WISH.deploy_role_arn, narrow))
+    for spec in SPECS.values():
+        deploy(spec, found.connection)
+    yield found
+    for name in (*SPECS, ANOTHER):
+        delete(name, found.connection)
+
+
+@pytest.mark.row("T1")
+def test_the_whole_life_works_as_the_role(record: list[Document]) -> None:
+    """Nothing with the prefix is refused, from the first plan to the last search."""
+    refused = [entry for entry in record if not entry["allowed"] and f"/{PREFIX}" in entry["resource"]]
+    assert refused == []
+    assert record
+
+
+@pytest.mark.row("T1")
+def test_no_action_is_granted_that_no_command_uses(record: list[Document]) -> None:
+    """Each action of each statement was allowed on a resource that the statement covers."""
+    used = {(entry["action"], entry["resource"]) for entry in record if entry["allowed"]}
+    unused = [
+        (statement["Sid"], action)
+        for found in GRANTED.values()
+        for statement in found
+        for action in statement["Action"]
+        if not any(action == other and _covers(statement, resource) for other, resource in used)
+    ]
+    assert unused == []
+
+
+@pytest.mark.row("T1")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.sid}-{case.action}" if case.action else case.sid)
+def test_without_a_statement_what_it_is_for_is_refused(at_work: Narrow, case: Case) -> None:
+    """A real call of the product is denied, and the denied action is one that was taken away."""
+    case.before(at_work)
+    with at_work.without(case.sid, case.action), pytest.raises(AccessDeniedError) as denied:
+        case.step(at_work)
+    taken = {case.action} if case.action else set(_statement(case.sid)["Action"])
+    assert any(action in denied.value.message for action in taken), denied.value.message
+
+
+def test_every_statement_has_its_case() -> None:
+    """A statement that is added without a proof fails here."""
+    granted = {statement["Sid"] for found in GRANTED.values() for statement in found}
+    assert {case.sid for case in CASES} == granted
+
+
+@pytest.mark.row("T1")
+def test_what_others_own_is_out_of_reach(at_work: Narrow, account: Account) -> None:
+    """An object with the prefix and without our tag can be read, but neither claimed, nor changed, nor deleted."""
+    admin, name = account.client("sagemaker"), f"{PREFIX}-foreign"
+    made = admin.create_model(ModelName=name, ExecutionRoleArn=WISH.execution_role_arn, PrimaryContainer=_CONTAINER)
+    sagemaker = at_work.connection.session.client("sagemaker")
+    ours = [{"Key": "llmdeploy:deployment", "Value": PREFIX}]
+    attempts: Mapping[str, Callable[[], object]] = {
+        "sagemaker:AddTags": lambda: sagemaker.add_tags(ResourceArn=made["ModelArn"], Tags=ours),
+        "sagemaker:DeleteModel": lambda: sagemaker.delete_model(ModelName=name),
+        "sagemaker:CreateModel": lambda: sagemaker.create_model(
+            ModelName=f"{name}-2", ExecutionRoleArn=WISH.execution_role_arn, PrimaryContainer=_CONTAINER
+        ),
+        "iam:PassRole": lambda: sagemaker.create_model(
+            ModelName=f"{name}-2",
+            ExecutionRoleArn="arn:aws:iam::000000000000:role/llmdeploy-local-execution",
+            PrimaryContainer=_CONTAINER,
+            Tags=ours,
+        ),
+    }
+    try:
+        for action, attempt in attempts.items():
+            with pytest.raises(sagemaker.exceptions.ClientError, match=f"not authorized to perform: {action} "):
+                attempt()
+    finally:
+        admin.delete_model(ModelName=name)
+
+
+_CONTAINER = {
+    "Image": "763104351884.dkr.ecr.eu-central-1.amazonaws.com/huggingface-pytorch-tgi-inference:2.7.0-tgi3.3.6"
+}
+_NOTHING = {"Effect": "Allow", "Action": ["sts:GetCallerIdentity"], "Resource": "*"}
+"""IAM takes no policy without a statement; this needs no permission at all."""
+
+
+def _statement(sid: str) -> Document:
+    return next(each for found in GRANTED.values() for each in found if each["Sid"] == sid)
+
+
+def _without(found: list[Document], sid: str, action: str | None) -> list[Document]:
+    """The statements without one, or with one that lacks an action."""
+    if action is None:
+        return [each for each in found if each["Sid"] != sid] or [_NOTHING]
+    kept = [each for each in _statement(sid)["Action"] if each != action]
+    return [{**each, "Action": kept} if each["Sid"] == sid else each for each in found]
+
+
+def _covers(statement: Document, resource: str) -> bool:
+    patterns = statement["Resource"]
+    return any(fnmatchcase(resource, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))
