@@ -63,6 +63,10 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
     "ResourceNotFoundException": NotFoundError,
     "ObjectNotFoundException": NotFoundError,
     "ResourceInUse": ConflictError,
+    "AlreadyExistsException": ConflictError,
+    "ChangeSetNotFound": NotFoundError,
+    "InvalidChangeSetStatus": BusyError,
+    "OperationInProgressException": BusyError,
     "EntityAlreadyExists": ConflictError,
     "DeleteConflict": ConflictError,
     "ConcurrentModification": BusyError,
@@ -92,6 +96,12 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     (re.compile(r"while it is in state "), BusyError),
     (re.compile(r"is a base inference component for one or more associated"), BusyError),
     (re.compile(r"service limit '"), QuotaError),
+    (re.compile(r"^Stack (with id \S+|\[\S+\]) does not exist"), NotFoundError),
+    (
+        re.compile(r"is in \w+_IN_PROGRESS state and can ?not be updated|deleted while in status \w+_IN_PROGRESS"),
+        BusyError,
+    ),
+    (re.compile(r"^Stack \[\S+\] already exists and cannot be created again"), ConflictError),
     (re.compile(r"User is missing the following permissions"), AccessDeniedError),
     (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
 )
@@ -290,6 +300,11 @@ def translate(error: Exception, action: str) -> LlmDeployError:
     if isinstance(error, ClientError):
         return _from_answer(error.response, action)
     return _from_library(error, action)
+
+
+def kind_of_error(words: str) -> type[LlmDeployError] | None:
+    """What a service's words stand for, where another service passes them on (CloudFormation's events); else `None`."""
+    return next((kind for pattern, kind in _TEXTS if pattern.search(words)), None)
 
 
 def error_text(error: Exception) -> str:

@@ -44,6 +44,10 @@ TAG_NETWORK = "llmdeploy:network"
 """Hash of the VPC settings, or `none`."""
 TAG_MACHINE = "llmdeploy:machine"
 """The machine behind a scalable variant."""
+TAG_OF_CLOUDFORMATION = "aws:cloudformation:stack-name"
+TAG_STACK = "llmdeploy:stack"
+"""The CloudFormation stack that holds an object. CloudFormation's own tag for that is not on every kind.
+Source: registry schemas, `cloudFormationSystemTags`: models and alarms have it, endpoints and components do not."""
 TAG_TTL = "llmdeploy:ttl"
 """How long an endpoint is to live after it was last deployed: `8h`, `2d12h`, or `none`."""
 TAG_BY = "llmdeploy:by"
@@ -148,6 +152,11 @@ def tag_map(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
 def owner(tags: Mapping[str, str]) -> str | None:
     """The deployment that these tags claim an object for, or `None`."""
     return tags.get(TAG_DEPLOYMENT)
+
+
+def stack_of(tags: Mapping[str, str]) -> str | None:
+    """The CloudFormation stack that holds an object, ours or another tool's, or `None`."""
+    return tags.get(TAG_STACK) or tags.get(TAG_OF_CLOUDFORMATION)
 
 
 def in_dependency_order(resources: Sequence[Resource]) -> tuple[Resource, ...]:

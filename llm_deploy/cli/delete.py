@@ -28,7 +28,8 @@ def delete_endpoint(
 ) -> None:
     """Remove everything of a deployment, from whatever state it is in, and search again to prove it.
 
-    What AWS is at work on is waited for. The exit code is 0 only when nothing is left.
+    What AWS is at work on is waited for; a CloudFormation stack that holds the deployment is deleted. The exit code is
+    0 only when nothing is left.
     """
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import plan_document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,12 @@ from llm_deploy.cli import options
 if TYPE_CHECKING:
     from llm_deploy.settings import Settings
     from llm_deploy.spec import LoadedSpec
+
+
+class Via(Enum):
+    """What makes the objects in our place."""
+
+    CLOUDFORMATION = "cloudformation"
 
 
 def deploy_endpoint(
@@ -30,6 +37,12 @@ def deploy_endpoint(
     image: Annotated[
         str | None, typer.Option("--image", metavar="URI", help="Container image in place of the catalogue's.")
     ] = None,
+    via: Annotated[
+        Via | None, typer.Option("--via", help="Deploy through a change set of a CloudFormation stack.")
+    ] = None,
+    import_existing: Annotated[
+        bool, typer.Option("--import-existing", help="With --via: take what exists into the stack, as it is.")
+    ] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
@@ -44,16 +57,26 @@ def deploy_endpoint(
     llmdeploy deploy-endpoint configs/twin.yaml --dry-run
     llmdeploy deploy-endpoint configs/smollm2.yaml --target local --yes
     llmdeploy deploy-endpoint --set instance.type=ml.g6.xlarge
+    llmdeploy deploy-endpoint configs/twin.yaml --via cloudformation
     """  # noqa: D301 - \b keeps the lines apart in --help
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import plan_document
+    from llm_deploy.errors import SpecError
     from llm_deploy.targets import deployment
     from llm_deploy.targets.registry import connect
 
     chosen = [*(assignments or []), *([f"image={image}"] if image else [])]
     settings, loaded = _load(config, chosen, endpoint_type)
+    if import_existing and via is None:
+        raise SpecError("--import-existing is for --via cloudformation")
     connection = connect(target, settings=settings)
     screen.say(connection.describe())
+    if via is not None:
+        from llm_deploy.cli.stack import Terms, deploy_through_stack
+
+        terms = Terms(import_existing, dry_run=dry_run, yes=yes, as_json=as_json, wait=not no_wait, timeout_s=timeout_s)
+        deploy_through_stack(loaded, connection, terms)
+        return
     deployed = deployment.plan_deployment(loaded.spec, connection)
     notes = tuple(dict.fromkeys((*loaded.notes, *deployed.resolved.notes)))
     screen.show_plan(deployed.plan, f"{loaded.spec.name}:")
@@ -74,11 +97,12 @@ def deploy_endpoint(
     receipt = deployment.receipt(deployed, connection, steps, time.monotonic() - started_s, answer)
     if as_json:
         screen.write_json(receipt.document())
-    headline = _headline(loaded.spec.name, receipt.seconds, empty=deployed.plan.empty, waited=not no_wait)
+    headline = headline_of(loaded.spec.name, receipt.seconds, empty=deployed.plan.empty, waited=not no_wait)
     screen.show_receipt(receipt, headline)
 
 
-def _headline(name: str, seconds: float, *, empty: bool, waited: bool) -> str:
+def headline_of(name: str, seconds: float, *, empty: bool, waited: bool) -> str:
+    """The end of a deployment in a sentence."""
     if empty:
         return f"{name} is as wanted; nothing was changed."
     if not waited:

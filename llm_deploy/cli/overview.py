@@ -95,6 +95,8 @@ def status(name: options.Name, target: options.Target = None, as_json: options.A
     if found.expires_at:
         typer.echo(f"  ttl        {_time_left(found.expires_at)}, until {found.expires_at:%Y-%m-%d %H:%M} UTC")
     typer.echo(f"  bills      {'price unknown' if cost is None else f'${cost:.2f}/h at list price'}")
+    if found.stack is not None:
+        typer.echo(f"  stack      {found.stack}, changed and deleted through CloudFormation")
     for key, value in found.notes.items():
         typer.echo(f"  note       {key}: {value}")
 

@@ -24,12 +24,10 @@ from llm_deploy.resource import (
     SCALABLE_TARGET,
     SCALING_POLICY,
     TRACKING_ALARM,
+    stack_of,
 )
 
 Key = tuple[str, str]
-
-STACK_TAG = "aws:cloudformation:stack-name"
-"""CloudFormation puts it on what it makes; only the stack's own deletion may remove that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,7 @@ def _why(found: Found, endpoint: Found | None) -> str:
 
 
 def _spared(found: Found, young: set[Key], *, whole_is_young: bool) -> str:
-    if stack := found.tags.get(STACK_TAG):
+    if stack := stack_of(found.tags):
         return f"of the stack {stack}"
     if found.key in young:
         return "young: somebody may be deploying it"

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
-from llm_deploy.resource import Resource
+from llm_deploy.resource import Resource, stack_of
 
 
 class State(Enum):
@@ -156,10 +156,20 @@ Managers = Mapping[str, KindManager]
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What was found for one deployment: objects of the wanted names, and objects that carry its tags."""
+    """What was found for one deployment: objects of the wanted names, and objects that carry its tags.
+
+    Attributes:
+        released: Stacks that are gone, so that their tags on what they left mean nothing any more.
+    """
 
     deployment: str
     found: Mapping[tuple[str, str], Found]
+    released: frozenset[str] = frozenset()
+
+    @property
+    def stacks(self) -> frozenset[str]:
+        """The CloudFormation stacks that hold any of the deployment's objects."""
+        return frozenset(stack for found in self.ours() if (stack := stack_of(found.tags))) - self.released
 
     def get(self, resource: Resource) -> Found | None:
         """The object that stands where this resource is wanted."""

@@ -117,6 +117,7 @@ def plan(wanted: Sequence[Resource], inventory: Inventory, *, goal: str | None =
     Raises:
         ConflictError: A name is taken by something that is not ours, or a change cannot be made in place.
     """
+    refuse_what_a_stack_holds(inventory)
     ordered = in_dependency_order(wanted)
     changes: dict[str, Change] = {}
     for resource in ordered:
@@ -134,6 +135,7 @@ def plan(wanted: Sequence[Resource], inventory: Inventory, *, goal: str | None =
 
 def plan_deletion(inventory: Inventory, order: Sequence[str]) -> Plan:
     """The changes towards the empty list; `order` names the kinds as they are made, so deletion goes backwards."""
+    refuse_what_a_stack_holds(inventory)
     return Plan(inventory.deployment, tuple(deletion(found) for found in in_deletion_order(inventory.ours(), order)))
 
 
@@ -163,7 +165,7 @@ def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
         note = f"{found.status}: {found.reason}" if found.reason else found.status
         return Change(Action.REPLACE, resource.kind, resource.name, resource, found, note=note)
     differences = () if resource.immutable else compare(resource, found)
-    _refuse_what_cannot_change(resource, differences)
+    refuse_what_cannot_change(resource, differences)
     if found.state is State.MIXED:
         note = f"{found.status}: serves a mix of old and new, which another update mends; {resource.rollout}"
         return Change(Action.UPDATE, resource.kind, resource.name, resource, found, differences, note)
@@ -194,6 +196,16 @@ def not_ours(found: Found, deployment: str, *, way_out: str | None = None) -> Co
         f"{short_kind(found.kind)} '{found.name}' exists already and is not ours: {who}.",
         hint=way_out or f"Choose another name than '{deployment}', or remove the object with the tool that made it.",
     )
+
+
+def refuse_what_a_stack_holds(inventory: Inventory) -> None:
+    """Raise ConflictError where a stack holds any of it: a change beside the stack would be a drift that it undoes."""
+    for stack in sorted(inventory.stacks):
+        raise ConflictError(
+            f"CloudFormation stack '{stack}' holds objects of '{inventory.deployment}'; they are changed through it.",
+            hint="Deploy with `--via cloudformation`, which updates the stack, or remove the deployment with "
+            "`llmdeploy delete-endpoint`, which deletes it.",
+        )
 
 
 def short_kind(kind: str) -> str:
@@ -247,7 +259,8 @@ def _with_what_it_stands_on(change: Change, resource: Resource, others: Mapping[
     return change
 
 
-def _refuse_what_cannot_change(resource: Resource, differences: Iterable[Difference]) -> None:
+def refuse_what_cannot_change(resource: Resource, differences: Iterable[Difference]) -> None:
+    """Raise ConflictError for a difference in what AWS does not change on an object that exists."""
     for difference in differences:
         if difference.path in resource.create_only and difference.found is not None:
             what = difference.path.removeprefix("Tags.llmdeploy:")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from llm_deploy.deploy.account import with_account
@@ -31,6 +31,10 @@ class ManagerSet(Protocol):
         ...
 
 
+def _always(_stack: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentService:
     """Makes the cloud agree with a list of resources, and takes it all away again.
@@ -42,10 +46,13 @@ class DeploymentService:
     clock: Clock = field(default_factory=SystemClock)
     by: str = ""
     """Who runs it, for the tag that another run at the same time reads; empty: nobody is told."""
+    stack_exists: Callable[[str], bool] = _always
+    """Whether a CloudFormation stack that objects name is still there; without an answer it is taken to be."""
 
     def inventory(self, deployment: str, wanted: Sequence[Resource] = ()) -> Inventory:
         """What the cloud holds of a deployment, and at the names that it wants."""
-        return take_inventory(deployment, wanted, self.resource_manager.managers)
+        found = take_inventory(deployment, wanted, self.resource_manager.managers)
+        return replace(found, released=frozenset(name for name in found.stacks if not self.stack_exists(name)))
 
     def plan(self, deployment: str, wanted: Sequence[Resource]) -> Plan:
         """What has to change. Reads only. Raises ConflictError where a name is not ours to take."""

@@ -13,7 +13,7 @@ from llm_deploy.emulator import ledger
 from llm_deploy.emulator.http import BodyTooLargeError, ClientGoneError, Receive, Request, Send
 from llm_deploy.emulator.protocol.model import load
 from llm_deploy.emulator.protocol.validate import WrongTypeError, check_input, check_output
-from llm_deploy.emulator.service import Call, Cloud, JsonService, RawHandler, ServiceError, log, not_implemented
+from llm_deploy.emulator.service import Call, Cloud, JsonService, RawHandler, ServiceError, is_own, log, not_implemented
 from llm_deploy.emulator.store import Document
 
 __all__ = ["App", "answer_json", "not_implemented", "refuse", "request_id"]
@@ -147,7 +147,7 @@ async def answer_json(cloud: Cloud, service: JsonService, request: Request) -> N
     if problem:
         raise ServiceError("ValidationException", problem)
     cloud.gate.authorise(request, service.model, operation, params)
-    answer = await handler(Call(operation, params))
+    answer = await handler(Call(operation, params, by_service=is_own(cloud, request)))
     try:
         check_output(model, model.output_shape(operation), answer)
     except AssertionError as error:

@@ -12,6 +12,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +44,8 @@ async def run(settings: CloudSettings) -> None:
     """
     with _locked(settings.state_dir), _listening(settings.port) as listener:
         try:
-            cloud = new_cloud(settings)
+            # Port 0 stands for any free one: the services behind the cloud have to know which.
+            cloud = new_cloud(replace(settings, port=listener.getsockname()[1]))
         except sqlite3.Error as error:
             raise CannotStartError(f"cannot use the state in {settings.state_dir}: {error}") from error
         try:

@@ -65,10 +65,12 @@ class Call:
 
     Attributes:
         params: The input document as botocore's model names it; time stamps are seconds since the epoch.
+        by_service: One of the cloud's own services calls, in the name of a client: it may set AWS's own tags.
     """
 
     operation: str
     params: Document
+    by_service: bool = False
 
 
 Operation = Callable[[Call], Awaitable[Document]]

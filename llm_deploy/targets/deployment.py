@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from llm_deploy import catalog
 from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
 from llm_deploy.deploy.apply import Stage, Step
-from llm_deploy.deploy.inventory import Managers
+from llm_deploy.deploy.inventory import Found, Managers
 from llm_deploy.deploy.plan import Plan, not_ours, plan_deletion
 from llm_deploy.deploy.receipt import Receipt, Smoke, masked, what_was_done
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
@@ -26,7 +26,7 @@ from llm_deploy.errors import (
     SpecError,
     WaitTimeoutError,
 )
-from llm_deploy.resource import ENDPOINT, INFERENCE_COMPONENT, Resource
+from llm_deploy.resource import ENDPOINT, INFERENCE_COMPONENT, Resource, stack_of
 from llm_deploy.spec import DeploymentSpec, ResolvedSpec
 from llm_deploy.targets.blueprint import named_role
 from llm_deploy.targets.registry import Connection, connect
@@ -35,6 +35,7 @@ from llm_deploy.targets.sagemaker.alarms import AlarmManager
 from llm_deploy.targets.sagemaker.diagnose import explained
 from llm_deploy.targets.sagemaker.hosting import ADOPT, InferenceComponentManager
 from llm_deploy.targets.sagemaker.managers import hosting_managers, removal_managers
+from llm_deploy.targets.stack.stacks import Stacks
 
 SMOKE_PROMPT = "The capital of France is"
 SMOKE_TOKENS = 16
@@ -80,10 +81,20 @@ class Deployed:
     resources: tuple[Resource, ...]
     plan: Plan
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names of its inference components."""
+        name = self.resolved.component_name
+        return () if name is None else (name,)
+
 
 def service_for(connection: Connection) -> DeploymentService:
     """The deploy engine over a connection's managers, which signs what it changes with the caller and the time."""
-    return DeploymentService(ResourceManager(connection), by=signature(connection, datetime.now(UTC)))
+    return DeploymentService(
+        ResourceManager(connection),
+        by=signature(connection, datetime.now(UTC)),
+        stack_exists=Stacks(connection.session).exists,
+    )
 
 
 def signature(connection: Connection, now: datetime) -> str:
@@ -131,9 +142,9 @@ def apply_deployment(
     service: DeploymentService | None = None,
 ) -> Iterator[Step]:
     """Carry out a deployment's plan, as `carried_out` does."""
-    component = deployed.resolved.component_name
-    components = [component] if component else []
-    yield from carried_out(deployed.plan, components, connection, timeout_s=timeout_s, wait=wait, service=service)
+    yield from carried_out(
+        deployed.plan, deployed.components, connection, timeout_s=timeout_s, wait=wait, service=service
+    )
 
 
 def carried_out(
@@ -145,8 +156,17 @@ def carried_out(
     wait: bool = True,
     service: DeploymentService | None = None,
 ) -> Iterator[Step]:
-    """Carry out a plan. Long waits show the containers' last line; a failure comes with its cause and last lines."""
-    groups = cloud_logs.log_groups(plan.deployment, components)
+    """Carry out a plan, told with the log."""
+    steps = (service or service_for(connection)).apply(plan, timeout_s=timeout_s, wait=wait)
+    wanted = [change.resource for change in plan.changes if change.resource]
+    yield from told_with_the_log(steps, plan.deployment, components, wanted, connection)
+
+
+def told_with_the_log(
+    steps: Iterator[Step], name: str, components: Sequence[str], wanted: Iterable[Resource], connection: Connection
+) -> Iterator[Step]:
+    """The steps, long waits with the containers' last line, and a failure with its cause and their last lines."""
+    groups = cloud_logs.log_groups(name, components)
     started_ms = int(time.time() * 1000)
 
     def lines() -> list[str]:
@@ -156,25 +176,24 @@ def carried_out(
             return []  # the log is a help; what is told without it must not be lost for it
 
     try:
-        steps = (service or service_for(connection)).apply(plan, timeout_s=timeout_s, wait=wait)
         yield from _with_the_log(steps, lines)
     except (DeployError, QuotaError, WaitTimeoutError) as error:
-        raise explained(with_alarms(error, plan, connection), lines()) from error
+        raise explained(with_alarms(error, wanted, connection), lines()) from error
 
 
-def with_alarms(error: LlmDeployError, plan: Plan, connection: Connection) -> LlmDeployError:
-    """The error with those alarms of the plan's rollouts that are in ALARM: they may be why the cloud went back."""
+def with_alarms(error: LlmDeployError, wanted: Iterable[Resource], connection: Connection) -> LlmDeployError:
+    """The error with those alarms of the rollouts that are in ALARM: they may be why the cloud went back."""
     try:
-        gone_off = AlarmManager(connection.session).gone_off(rollback_alarms(plan))
+        gone_off = AlarmManager(connection.session).gone_off(rollback_alarms(wanted))
     except (AccessDeniedError, CloudError):
         return error  # as for the log
     said = "".join(f"\n  alarm '{name}' is in ALARM: {reason}" for name, reason in gone_off.items())
     return type(error)(error.message + said, hint=error.hint) if said else error
 
 
-def rollback_alarms(plan: Plan) -> list[str]:
-    """The names of all alarms that undo a rollout of this plan."""
-    policies = [change.resource.properties.get("DeploymentConfig", {}) for change in plan.changes if change.resource]
+def rollback_alarms(wanted: Iterable[Resource]) -> list[str]:
+    """The names of all alarms that undo a rollout of these."""
+    policies = [resource.properties.get("DeploymentConfig", {}) for resource in wanted]
     named = [policy.get("AutoRollbackConfiguration", {}).get("Alarms", ()) for policy in policies]
     return list(dict.fromkeys(alarm["AlarmName"] for alarms in named for alarm in alarms))
 
@@ -191,10 +210,26 @@ def _with_the_log(steps: Iterator[Step], lines: Callable[[], list[str]]) -> Iter
         yield replace(step, detail=step.detail or said)
 
 
-def removal_service(name: str, connection: Connection, *, logs: bool = False) -> DeploymentService:
-    """The engine over all that a removal looks for; with `logs`, the containers' log groups as well."""
+def removal_service(
+    name: str, connection: Connection, *, logs: bool = False, through_stacks: bool = False
+) -> DeploymentService:
+    """The engine over all that a removal looks for.
+
+    Args:
+        name: The deployment's name.
+        connection: Where it is.
+        logs: With the containers' log groups.
+        through_stacks: Whoever removes deletes the stacks that hold it first, so that they forbid nothing.
+    """
     groups = cloud_logs.log_groups(name, {name, *component_names(connection, name)}) if logs else ()
-    return DeploymentService(KindManagers(removal_managers(connection.session, name, groups)))
+    managers = KindManagers(removal_managers(connection.session, name, groups))
+    stack_exists = (lambda _: False) if through_stacks else Stacks(connection.session).exists
+    return DeploymentService(managers, stack_exists=stack_exists)
+
+
+def stacks_named_by(found: Iterable[Found]) -> frozenset[str]:
+    """The CloudFormation stacks that objects name in their tags."""
+    return frozenset(stack for each in found if (stack := stack_of(each.tags)))
 
 
 def plan_removal(name: str, connection: Connection, *, service: DeploymentService | None = None) -> Plan:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from llm_deploy import catalog
 from llm_deploy.deploy.generations import Generation, in_use, only, previous, to_return_to
 from llm_deploy.deploy.inventory import Found, Inventory, State
-from llm_deploy.deploy.plan import Plan
+from llm_deploy.deploy.plan import Plan, refuse_what_a_stack_holds
 from llm_deploy.errors import BusyError, ConflictError, NotFoundError
 from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT
 from llm_deploy.targets.deployment import service_for
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker.history import Entry, history
 from llm_deploy.targets.sagemaker.returning import plan_back
-
-STACK_TAG = "aws:cloudformation:stack-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ def return_of(inventory: Inventory, region: str, *, to: str | None = None) -> Re
     name = inventory.deployment
     endpoint = _endpoint(name, inventory)
     component = only(inventory, INFERENCE_COMPONENT)
-    _refuse_stacks(endpoint)
+    refuse_what_a_stack_holds(inventory)
     _refuse_while_busy(endpoint, component)
     generation = _chosen(name, to, inventory)
     changes = plan_back(inventory, generation)
@@ -75,16 +73,6 @@ def _endpoint(name: str, inventory: Inventory) -> Found:
     if endpoint is None:
         raise NotFoundError(f"there is no deployment '{name}' here", hint="`llmdeploy list` shows what there is.")
     return endpoint
-
-
-def _refuse_stacks(endpoint: Found) -> None:
-    stack = endpoint.tags.get(STACK_TAG)
-    if stack is not None:
-        raise ConflictError(
-            f"endpoint '{endpoint.name}' belongs to the CloudFormation stack '{stack}'; only the stack may change it.",
-            hint="Deploy the earlier spec through the stack: "
-            "`llmdeploy deploy-endpoint CONFIG --via cloudformation`, or `cdk deploy`.",
-        )
 
 
 def _refuse_while_busy(*objects: Found | None) -> None:

@@ -15,10 +15,12 @@ from llm_deploy.deploy.receipt import Left, Receipt, money, what_was_done
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S, DeploymentService
 from llm_deploy.errors import AccessDeniedError, LeftoverError, WaitTimeoutError
 from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT, MODEL
-from llm_deploy.targets import deployment
+from llm_deploy.targets import deployment, holders
+from llm_deploy.targets.deployment import stacks_named_by
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker.hosting import EndpointConfigManager, EndpointManager, HostingManager, ModelManager
 from llm_deploy.targets.sagemaker.machines import machines, usd_per_hour
+from llm_deploy.targets.stack.stacks import Stack
 
 COST_AFTER_S = 5.0
 """From here on a wait says what it costs: shorter ones cost less than a cent on any machine."""
@@ -37,6 +39,7 @@ class Removal:
         plan: What is removed, in order.
         not_ours: What stands beside it and is left alone: it carries no tag of ours, or may not be looked at.
         usd_per_hour: What its machines bill now; `None` when unknown, 0 when there are none.
+        stacks: The CloudFormation stacks that hold it and go first; they are in the plan too.
     """
 
     name: str
@@ -45,24 +48,27 @@ class Removal:
     plan: Plan
     not_ours: tuple[Found, ...]
     usd_per_hour: float | None
+    stacks: tuple[Stack, ...] = ()
 
 
 def prepare(name: str, connection: Connection, *, logs: bool = False) -> Removal:
     """Look at a deployment. Reads only; with `logs`, its log groups are to go as well.
 
     Raises:
-        ConflictError: The endpoint, or a component on it, is not ours.
+        ConflictError: The endpoint, or a component on it, is not ours; or a stack of another tool holds more than this.
     """
-    service = deployment.removal_service(name, connection, logs=logs)
+    service = deployment.removal_service(name, connection, logs=logs, through_stacks=True)
     plan = deployment.plan_removal(name, connection, service=service)
     ours = [change.found for change in plan.changes if change.found is not None]
     related = _related(name, ours, connection)
     if adopted := [found for found in related if found.owned_by == name]:
         ours += adopted
-        inventory = Inventory(name, {found.key: found for found in ours})
+        inventory = Inventory(name, {found.key: found for found in ours}, released=stacks_named_by(ours))
         plan = plan_deletion(inventory, tuple(service.resource_manager.managers))
     not_ours = tuple(found for found in related if found.owned_by is None)
-    return Removal(name, connection, service, plan, not_ours, _bills(ours, connection))
+    stacks = holders.stacks_of(name, connection, ours)
+    plan = holders.with_stacks(plan, stacks, connection)
+    return Removal(name, connection, service, plan, not_ours, _bills(ours, connection), stacks)
 
 
 def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
@@ -72,7 +78,7 @@ def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iter
         WaitTimeoutError: The time allowed passed; the message says what still bills.
     """
     try:
-        for step in removal.service.apply(removal.plan, timeout_s=timeout_s):
+        for step in _steps(removal, timeout_s):
             long = step.stage is Stage.WAITING and step.elapsed_s >= COST_AFTER_S
             costs = long and removal.usd_per_hour != 0 and not _after_the_endpoint(step)
             yield replace(step, detail=f"{money(removal.usd_per_hour)} meanwhile") if costs else step
@@ -80,6 +86,17 @@ def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iter
         endpoint = EndpointManager(removal.connection.session).find(removal.name)
         bills = _bills([endpoint] if endpoint else [], removal.connection)
         raise WaitTimeoutError(f"{error.message} Still billing: {money(bills)}.", hint=GOES_ON) from error
+
+
+def _steps(removal: Removal, timeout_s: float) -> Iterator[Step]:
+    """Stacks with all that they hold, then what is there all the same."""
+    if not removal.stacks:
+        yield from removal.service.apply(removal.plan, timeout_s=timeout_s)
+        return
+    yield from holders.deleted(removal.stacks, removal.connection, timeout_s)
+    managers = removal.service.resource_manager.managers
+    there = (each for each in removal.plan.changes if each.kind in managers and managers[each.kind].find(each.name))
+    yield from removal.service.apply(Plan(removal.name, tuple(there)), timeout_s=timeout_s)
 
 
 def receipt(removal: Removal, steps: Iterable[Step], started_s: float, *, ended: bool = True) -> Receipt:

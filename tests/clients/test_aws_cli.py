@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.clients import environments
-from tests.clients.conftest import Foreign, Runner
+from tests.clients.conftest import TWIN, Foreign, Runner
+from tests.conftest import Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("client-aws-cli")]
 
@@ -69,6 +70,25 @@ def test_it_sees_what_llmdeploy_deployed(aws: Foreign, twin: str, endpoint_type:
     events = answer(aws, "logs", "filter-log-events", "--log-group-name", group, "--limit", "50")["events"]
     assert events, f"{endpoint_type}: no log"
     assert all(event["message"] for event in events)
+
+
+def test_it_deploys_a_template(aws: Foreign, local_cloud: Terminal, pointed_at_it: dict[str, str]) -> None:
+    """`aws cloudformation deploy` of what `llmdeploy template` printed: made, unchanged, changed, deleted."""
+    template = aws.folder / "twin.yaml"
+    deploy = ("cloudformation", "deploy", "--template-file", str(template), "--stack-name", "theirs")
+    role = ("--parameter-overrides", f"ExecutionRoleArn={pointed_at_it['AWS_ARN_ROLE']}")
+    local_cloud.run("template", TWIN, "-o", str(template))
+    assert "Successfully created/updated stack - theirs" in aws.run(*deploy, *role).out
+    (stack,) = answer(aws, "cloudformation", "describe-stacks", "--stack-name", "theirs")["Stacks"]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+    assert (stack["StackStatus"], outputs["EndpointName"]) == ("CREATE_COMPLETE", "twin")
+    component = ("--inference-component-name", outputs["InferenceComponentName"])
+    assert invoked(aws, "--endpoint-name", "twin", *component).startswith(" Paris")
+    assert "No changes to deploy" in aws.run(*deploy, *role, "--no-fail-on-empty-changeset").out
+    local_cloud.run("template", TWIN, "--set", "limits.max_input_tokens=1024", "-o", str(template))
+    aws.run(*deploy, *role)
+    aws.run("cloudformation", "delete-stack", "--stack-name", "theirs")
+    aws.run("cloudformation", "wait", "stack-delete-complete", "--stack-name", "theirs")
 
 
 def invoked(aws: Foreign, *target: str) -> str:

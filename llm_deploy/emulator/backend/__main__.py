@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from llm_deploy.emulator import ledger
 from llm_deploy.emulator.backend import lifeline
 from llm_deploy.emulator.backend.account import AccountReader
 from llm_deploy.emulator.backend.bootstrap import prepare_account
@@ -23,7 +24,18 @@ from llm_deploy.emulator.backend.durable import Durable, StateSaver, forget_temp
 from llm_deploy.emulator.backend.enforcement import Enforcement
 from llm_deploy.emulator.backend.guard import KEY_VARIABLE, Guarded
 from llm_deploy.emulator.backend.linked_roles import use_aws_names
+from llm_deploy.emulator.backend.services import PORT_VARIABLE, SPEED_VARIABLE
+from llm_deploy.emulator.backend.stacks.mount import Stacks, StackSettings
 
+IN_REVIEW = "REVIEW_IN_PROGRESS"
+"""Nothing is in progress: the stack waits for a change set to be executed."""
+INTERRUPTED = {
+    "UPDATE_COMPLETE_CLEANUP": "UPDATE_COMPLETE",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP": "UPDATE_ROLLBACK_COMPLETE",
+    "IMPORT": "IMPORT_ROLLBACK_FAILED",
+    "IMPORT_ROLLBACK": "IMPORT_ROLLBACK_FAILED",
+}
+"""What an operation that nobody goes on with has come to; of all others, that it failed."""
 KEEP_ALIVE_S = 3600
 """Longer than the proxy keeps an idle connection, so that it never sends into a closing one."""
 
@@ -52,7 +64,9 @@ async def _serve(fd: int) -> None:
     ministack._load_persisted_state()  # noqa: SLF001 - no public way; the package is pinned by hash
     _end_interrupted_stacks()
     saver = StateSaver(ministack, importlib.import_module("ministack.core.persistence"))
-    app = Durable(ministack.app, saver, stacks_in_progress=_stacks_in_progress)
+    stacks = Stacks(ministack.app, _stack_settings())
+    stacks.plug_in_if_loaded()
+    app = Durable(stacks, saver, stacks_in_progress=_stacks_in_progress)
     reader = _account_reader()
     await prepare_account(app)
     config = uvicorn.Config(
@@ -63,6 +77,16 @@ async def _serve(fd: int) -> None:
     # Not `fd=`: uvicorn would take it for a unix socket, leave Nagle's algorithm on, and every answer would take 40 ms.
     await uvicorn.Server(config).serve(sockets=[socket.socket(fileno=fd)])
     saver.save()
+
+
+def _stack_settings() -> StackSettings:
+    return StackSettings(
+        port=int(os.environ[PORT_VARIABLE]),
+        key=os.environ[KEY_VARIABLE],
+        region=os.environ["MINISTACK_REGION"],
+        account=os.environ["MINISTACK_ACCOUNT_ID"],
+        speed=float(os.environ[SPEED_VARIABLE]),
+    )
 
 
 def _account_reader() -> AccountReader:
@@ -87,7 +111,8 @@ def _stacks_in_progress() -> bool:
 
 
 def _in_progress(stack: dict[str, str]) -> bool:
-    return stack.get("StackStatus", "").endswith("_IN_PROGRESS")
+    status = stack.get("StackStatus", "")
+    return status.endswith("_IN_PROGRESS") and status != IN_REVIEW
 
 
 def _end_interrupted_stacks() -> None:
@@ -95,8 +120,9 @@ def _end_interrupted_stacks() -> None:
     module = _cloudformation()
     for stack in [] if module is None else module._stacks._data.values():  # noqa: SLF001 - as above
         if _in_progress(stack):
-            stack["StackStatus"] = stack["StackStatus"].removesuffix("_IN_PROGRESS") + "_FAILED"
-            stack["StackStatusReason"] = "The local cloud was stopped in the middle."
+            status = stack["StackStatus"].removesuffix("_IN_PROGRESS")
+            stack["StackStatus"] = INTERRUPTED.get(status, f"{status}_FAILED")
+            stack["StackStatusReason"] = ledger.text("backend.interrupted-stack")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def _backend_settings(cloud: Cloud) -> BackendSettings:
         region=settings.region,
         account=settings.account,
         public_port=settings.port,
+        speed=settings.speed,
         iam=settings.iam,
     )
 

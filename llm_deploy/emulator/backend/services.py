@@ -27,7 +27,8 @@ class BackendSettings:
     Attributes:
         path: Folder that holds the unpacked `ministack` package; it goes in front of the child's `sys.path`.
         state_dir: Where the backend keeps its own state, across restarts.
-        public_port: Port of the local cloud, which appears in the URLs that answers contain.
+        public_port: Port of the local cloud, which appears in the URLs that answers contain and which stacks call.
+        speed: Virtual seconds in a real one.
         iam: Check permissions.
     """
 
@@ -36,6 +37,7 @@ class BackendSettings:
     region: str
     account: str
     public_port: int
+    speed: float
     iam: bool = True
 
     @property
@@ -43,6 +45,9 @@ class BackendSettings:
         """ARN of the prepared role."""
         return f"arn:aws:iam::{self.account}:role/{EXECUTION_ROLE_NAME}"
 
+
+PORT_VARIABLE = "LOCAL_CLOUD_PORT"
+SPEED_VARIABLE = "LOCAL_CLOUD_SPEED"
 
 _INHERITED = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME"})
 
@@ -62,6 +67,8 @@ def child_environment(settings: BackendSettings, inherited: dict[str, str]) -> d
         "MINISTACK_ACCOUNT_ID": settings.account,
         "MINISTACK_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(settings.public_port),
+        PORT_VARIABLE: str(settings.public_port),
+        SPEED_VARIABLE: str(settings.speed),
         "PERSIST_STATE": "1",
         "STATE_DIR": str(settings.state_dir / "services"),
         "S3_PERSIST": "1",

@@ -59,7 +59,7 @@ class ComponentOperations:
         arn = self._hosting.arn("inference-component", name)
         if self._hosting.find_component(name):
             raise refusal("sm.component.exists", arn=arn)
-        checked_tags(params.get("Tags"))
+        checked_tags(call)
         endpoint = self._endpoint(params["EndpointName"])
         specification = self._specification(params, endpoint["EndpointName"])
         adapter = BASE in specification
@@ -84,7 +84,7 @@ class ComponentOperations:
         }
         with self._hosting.cloud.store.transaction():
             self._hosting.save_component(document)
-            self._tags.set(arn, params.get("Tags"))
+            self._tags.set(arn, call)
         self._life.go_on(name)
         return {"InferenceComponentArn": arn}
 

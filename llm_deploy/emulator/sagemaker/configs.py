@@ -39,7 +39,7 @@ class ConfigOperations:
         arn = self._hosting.arn("endpoint-config", name)
         if self._hosting.cloud.store.get(CONFIG, name):
             raise refusal("sm.config.exists", arn=arn)
-        checked_tags(params.get("Tags"))
+        checked_tags(call)
         self._check(params)
         document = {
             **without(params, "Tags"),
@@ -49,7 +49,7 @@ class ConfigOperations:
         }
         with self._hosting.cloud.store.transaction():
             self._hosting.cloud.store.put(CONFIG, name, document)
-            self._tags.set(arn, params.get("Tags"))
+            self._tags.set(arn, call)
         return {"EndpointConfigArn": arn}
 
     async def describe(self, call: Call) -> Document:

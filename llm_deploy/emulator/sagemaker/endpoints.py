@@ -51,7 +51,7 @@ class EndpointOperations:
         arn = self._hosting.arn("endpoint", name)
         if store.get(ENDPOINT, name.lower()):
             raise refusal("sm.endpoint.exists", arn=arn)
-        checked_tags(call.params.get("Tags"))
+        checked_tags(call)
         config = self._hosting.config(call.params["EndpointConfigName"])
         variants = [new_variant(self._hosting, variant) for variant in config["ProductionVariants"]]
         self._check_quota(variants)
@@ -70,7 +70,7 @@ class EndpointOperations:
         }
         with store.transaction():
             self._hosting.save_endpoint(document)
-            self._tags.set(arn, call.params.get("Tags"))
+            self._tags.set(arn, call)
         self._life.go_on(name)
         return {"EndpointArn": arn}
 

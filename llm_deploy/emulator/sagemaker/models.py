@@ -36,7 +36,7 @@ class ModelOperations:
         name = call.params["ModelName"]
         arn = self._hosting.arn("model", name)
         self._refuse_taken(name, arn)
-        checked_tags(call.params.get("Tags"))
+        checked_tags(call)
         await self._check(call.params, arn)
         # Others may have run while the role and the data were looked up.
         self._refuse_taken(name, arn)
@@ -48,7 +48,7 @@ class ModelOperations:
         }
         with self._hosting.cloud.store.transaction():
             self._hosting.cloud.store.put(MODEL, name, document)
-            self._tags.set(arn, call.params.get("Tags"))
+            self._tags.set(arn, call)
         return {"ModelArn": arn}
 
     async def describe(self, call: Call) -> Document:

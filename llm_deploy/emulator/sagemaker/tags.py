@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from llm_deploy.emulator.sagemaker.hosting import COMPONENT, CONFIG, ENDPOINT, MODEL, TAGS, Hosting
 from llm_deploy.emulator.sagemaker.refusals import refusal
 from llm_deploy.emulator.sagemaker.standin import stood_in
@@ -35,7 +37,7 @@ class TagOperations:
         arn = call.params["ResourceArn"]
         self._resource(arn)
         tags = self._tags(arn)
-        tags.update(checked_tags(call.params["Tags"]))
+        tags.update(checked_tags(call))
         self._write(arn, tags)
         return {"Tags": _listed(tags)}
 
@@ -51,7 +53,7 @@ class TagOperations:
         arn = call.params["ResourceArn"]
         self._resource(arn)
         keys = call.params["TagKeys"]
-        _refuse_reserved(keys)
+        _refuse_reserved(keys, call)
         self._write(arn, {key: value for key, value in self._tags(arn).items() if key not in keys})
         return {}
 
@@ -59,16 +61,16 @@ class TagOperations:
         """The tags of a resource, as policies see them; of an absent one none."""
         return self._tags(arn)
 
-    def set(self, arn: str, tags: list[Document] | None) -> None:
+    def set(self, arn: str, call: Call) -> None:
         """The tags that came with a Create; check them first, with `checked_tags`."""
-        if tags:
-            self._write(arn, checked_tags(tags))
+        if call.params.get("Tags"):
+            self._write(arn, checked_tags(call))
 
     def _tags(self, arn: str) -> dict[str, str]:
         return self._store.get(TAGS, arn) or {}
 
     def _write(self, arn: str, tags: dict[str, str]) -> None:
-        if len(tags) > MAX_TAGS:
+        if sum(not _is_reserved(key) for key in tags) > MAX_TAGS:
             raise refusal("sm.tags.too-many", limit=MAX_TAGS)
         self._store.put(TAGS, arn, tags)
 
@@ -81,14 +83,14 @@ class TagOperations:
         raise refusal("sm.tags.no-resource", arn=arn)
 
 
-def checked_tags(tags: list[Document] | None) -> dict[str, str]:
-    """Tags as a mapping.
+def checked_tags(call: Call) -> dict[str, str]:
+    """The tags of a request as a mapping.
 
     Raises:
-        ServiceError: A key is the cloud's own. Ledger: `sm.tags.reserved`.
+        ServiceError: A key is the cloud's own, and no service of it asks. Ledger: `sm.tags.reserved`.
     """
-    found = {tag["Key"]: tag["Value"] for tag in tags or ()}
-    _refuse_reserved(found)
+    found = {tag["Key"]: tag["Value"] for tag in call.params.get("Tags") or ()}
+    _refuse_reserved(found, call)
     return found
 
 
@@ -97,10 +99,14 @@ def tag_text(note: str) -> str:
     return "".join(char if char.isalnum() or char in " _.:/=+-@" else " " for char in note)[:256]
 
 
-def _refuse_reserved(keys: object) -> None:
-    for key in keys if isinstance(keys, (list, dict)) else ():
-        if key.lower().startswith("aws:"):
+def _refuse_reserved(keys: Iterable[str], call: Call) -> None:
+    for key in keys:
+        if _is_reserved(key) and not call.by_service:
             raise refusal("sm.tags.reserved", key=key)
+
+
+def _is_reserved(key: str) -> bool:
+    return key.lower().startswith("aws:")
 
 
 def _listed(tags: dict[str, str]) -> list[Document]:

@@ -11,7 +11,7 @@ from typing import Any
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import AccessDeniedError, NotFoundError
-from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL
+from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL, stack_of
 from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
 from llm_deploy.targets.sagemaker.lifetimes import expiry, ttl_s
 from llm_deploy.targets.sagemaker.machines import machines
@@ -57,6 +57,7 @@ class DeploymentStatus:
         instances: By variant: instance type, current and desired count.
         expires_at: The end of its ttl; `None` without one.
         notes: Tags that the cloud itself has put on endpoint and components (`aws:...`).
+        stack: The CloudFormation stack that holds it; `None`: none does.
     """
 
     name: str
@@ -69,6 +70,7 @@ class DeploymentStatus:
     instances: tuple[Mapping[str, Any], ...]
     components: tuple[ComponentStatus, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
+    stack: str | None = None
     expires_at: datetime | None = None
 
 
@@ -109,6 +111,7 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
             for key, value in found.tags.items()
             if key.startswith("aws:")
         },
+        stack=stack_of(endpoint.tags),
         expires_at=expiry(session, endpoint),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from llm_deploy.aws import Session, aws_errors
-from llm_deploy.deploy.claims import STACK_TAG, Key, named_by
+from llm_deploy.deploy.claims import Key, named_by
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import short_kind
 from llm_deploy.errors import AccessDeniedError, ConflictError, NotFoundError, SpecError
@@ -22,6 +22,7 @@ from llm_deploy.resource import (
     SCALABLE_TARGET,
     TAG_DEPLOYMENT,
     owner,
+    stack_of,
     tag_list,
 )
 from llm_deploy.targets.sagemaker.autoscaling import ScalableTargetManager, scaled
@@ -92,7 +93,7 @@ def strangers(session: Session, seen: Census) -> Iterator[Stranger]:
         if owner(found.tags) is None and why:
             cost = usd_per_hour(machines(session, found), session.region) if found.kind == ENDPOINT else 0.0
             cost = None if found.kind == INFERENCE_COMPONENT else cost
-            yield Stranger(short_kind(found.kind), found.name, why, cost, found.tags.get(STACK_TAG))
+            yield Stranger(short_kind(found.kind), found.name, why, cost, stack_of(found.tags))
     yield from _dangling_targets(session)
 
 
@@ -127,7 +128,7 @@ def new_owner(session: Session, found: Found) -> str:
     what = f"{short_kind(found.kind)} '{found.name}'"
     if mine := owner(found.tags):
         raise ConflictError(f"{what} is llmdeploy's already, of deployment '{mine}'.", hint=_HANDLED.format(mine))
-    if stack := found.tags.get(STACK_TAG):
+    if stack := stack_of(found.tags):
         raise ConflictError(f"{what} belongs to the CloudFormation stack '{stack}'.", hint="Delete the stack.")
     users = list(_users(session, found))
     for user in users:
@@ -187,7 +188,7 @@ def _dangling_targets(session: Session) -> Iterator[Stranger]:
             continue
         if owner(tags) is None:
             name = target["ResourceId"]
-            yield Stranger(short_kind(SCALABLE_TARGET), name, "what it scaled is gone", 0.0, tags.get(STACK_TAG))
+            yield Stranger(short_kind(SCALABLE_TARGET), name, "what it scaled is gone", 0.0, stack_of(tags))
 
 
 def _users(session: Session, found: Found) -> Iterable[Found]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from llm_deploy.deploy.claims import STACK_TAG, Unclaimed, unclaimed
+from llm_deploy.deploy.claims import Unclaimed, unclaimed
 from llm_deploy.deploy.inventory import Found, Inventory, State
 from llm_deploy.resource import (
     ENDPOINT,
@@ -18,6 +18,7 @@ from llm_deploy.resource import (
     MODEL,
     SCALABLE_TARGET,
     SCALING_POLICY,
+    TAG_OF_CLOUDFORMATION,
     TRACKING_ALARM,
 )
 
@@ -117,7 +118,7 @@ def test_of_a_deployment_that_stands_only_the_young_themselves_are_spared() -> N
 
 def test_what_a_stack_owns_is_spared() -> None:
     """Only the stack's deletion may remove it, else the stack is broken."""
-    (found,) = judged(replace(ours(MODEL, "m"), tags={STACK_TAG: "my-stack"}))
+    (found,) = judged(replace(ours(MODEL, "m"), tags={TAG_OF_CLOUDFORMATION: "my-stack"}))
     assert found.spared == "of the stack my-stack"
 
 

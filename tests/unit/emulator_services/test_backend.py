@@ -15,7 +15,7 @@ from llm_deploy.emulator.backend.lookups import _trusted_services
 from llm_deploy.emulator.backend.services import SERVICES, BackendSettings, child_environment
 from llm_deploy.emulator.settings import ROOT_SECRET_KEY
 
-SETTINGS = BackendSettings(Path("/code"), Path("/state"), "eu-central-1", "000000000000", 4599)
+SETTINGS = BackendSettings(Path("/code"), Path("/state"), "eu-central-1", "000000000000", 4599, 60.0)
 
 
 def test_the_child_gets_no_settings_and_no_secrets_of_the_user() -> None:

@@ -1,0 +1,1 @@
+"""CloudFormation stacks: reading them (`stacks`), change sets as plans (`changes`), events as steps (`events`)."""
