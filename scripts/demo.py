@@ -93,7 +93,7 @@ def kept_mb() -> float:
 
 
 def tell() -> None:
-    """Roles, plan, endpoint, tokens, status, deletion, proof."""
+    """Roles, plan, endpoint, tokens, status, change, rollback, deletion, proof."""
     run("local", "up", says="A cloud on this machine: AWS's wire protocol, and a real model behind it.")
     roles = ("create-roles", "--prefix", "smollm2", "--write-env", "--yes")
     run(*roles, says="A role for the containers, and a narrow role to deploy as; .env names it from here on.")
@@ -103,6 +103,10 @@ def tell() -> None:
     run("invoke", "smollm2", *question, says="Ask it; tokens come as they are made.")
     run("status", "smollm2", says="What runs, and what it would cost on AWS:")
     run("deploy-endpoint", CONFIG, "--yes", says="The same spec again: nothing to do.")
+    change = ("--set", "limits.max_total_tokens=1024", "--set", "limits.max_input_tokens=512", "--yes")
+    run("deploy-endpoint", CONFIG, *change, says="Another limit: another Model, and the endpoint moves to it in place.")
+    run("rollback", "smollm2", "--yes", says="Back to what served before; the cloud is asked for all of it.")
+    run("history", "smollm2")
     run("delete-endpoint", "smollm2", "--yes", says="Take everything away, and search again.")
     run("list", "--json")
     run("delete-roles", "--prefix", "smollm2", "--yes")
