@@ -16,7 +16,7 @@ from llm_deploy.deploy.plan import Action
 from llm_deploy.deploy.service import DeploymentService
 from llm_deploy.deploy.steps import Step
 from llm_deploy.errors import ConflictError, DeployError, LeftoverError, LlmDeployError
-from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT, TAG_BY
+from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT, MODEL, SCALABLE_TARGET, TAG_BY
 from tests.fakes.cloud import FakeClock, FakeCloud
 from tests.unit.deploy.flows import NAME, Resources, delete, deploy, service, with_component, with_model
 
@@ -205,6 +205,48 @@ def test_what_is_superseded_stays_while_another_run_serves_from_it() -> None:
         list(slow)
     assert serves(cloud, with_model("b"))
     assert (ENDPOINT_CONFIG, first) in cloud.objects
+
+
+def test_a_name_that_was_taken_since_the_plan_is_not_taken_over() -> None:
+    """Both wanted to make the endpoint; the other one has, and is done. Moving it on would undo what it reported."""
+    cloud = FakeCloud()
+    late = deploying(cloud, with_model("late"))
+    next(late)
+    deploy(cloud, with_model("first"))
+    with pytest.raises(ConflictError, match="another run changes Endpoint 'twin'"):
+        list(late)
+    assert serves(cloud, with_model("first"))
+
+
+def test_rules_that_a_loser_removed_are_made_again_by_the_winner() -> None:
+    """AWS wants them gone before a machine changes, so a run removes them before it can know that it came too late."""
+    cloud = FakeCloud()
+    deploy(cloud, with_model("a"))
+    winner, loser = deploying(cloud, with_model("b")), deploying(cloud, with_model("a", "ml.g6.xlarge"))
+    next(winner)
+    until(loser, SCALABLE_TARGET, "gone")
+    list(winner)
+    assert serves(cloud, with_model("b"))
+    with pytest.raises(ConflictError):
+        list(loser)
+    assert serves(cloud, with_model("b"))
+
+
+def test_a_model_that_a_run_under_way_names_is_left_to_it() -> None:
+    """Its config is new; its endpoint comes next. The deploy that wanted to tidy up ends well without."""
+    cloud = FakeCloud()
+    for image in ("a", "b", "c"):
+        deploy(cloud, with_model(image))
+    tidy = deploying(cloud, with_model("d"))
+    next(tidy)
+    deployed = with_model("b", "ml.g6.xlarge")
+    under_way = deploying(cloud, deployed)
+    while (ENDPOINT_CONFIG, deployed[1].name) not in cloud.objects:
+        next(under_way)
+    said = [str(step) for step in tidy]
+    assert any("kept, another run uses it" in step for step in said)
+    assert (MODEL, deployed[0].name) in cloud.objects
+    assert cloud.torn == []
 
 
 def test_a_plan_is_compared_without_what_scaling_does() -> None:

@@ -9,16 +9,26 @@ import pytest
 from llm_deploy.deploy.plan import Plan
 from llm_deploy.deploy.service import DeploymentService
 from llm_deploy.errors import ConflictError
-from llm_deploy.resource import ENDPOINT, MODEL, TAG_DEPLOYMENT, TAG_OF_CLOUDFORMATION, TAG_STACK, Resource, stack_of
+from llm_deploy.resource import (
+    ENDPOINT,
+    ENDPOINT_CONFIG,
+    MODEL,
+    TAG_DEPLOYMENT,
+    TAG_OF_CLOUDFORMATION,
+    TAG_STACK,
+    Resource,
+    stack_of,
+)
 from tests.fakes.cloud import FakeClock, FakeCloud
 
 OURS = {TAG_DEPLOYMENT: "twin"}
 
 
 def deployment(tags: dict[str, str]) -> tuple[Resource, ...]:
-    """A model with these tags, and an endpoint without any of a stack."""
+    """A model with these tags, and an endpoint and its config without any of a stack."""
     return (
         Resource("Model", MODEL, "twin-1", {"ModelName": "twin-1"}, {**OURS, **tags}),
+        Resource("EndpointConfig", ENDPOINT_CONFIG, "c", {"EndpointConfigName": "c"}, OURS),
         Resource("Endpoint", ENDPOINT, "twin", {"EndpointConfigName": "c"}, OURS),
     )
 
