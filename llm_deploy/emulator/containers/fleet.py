@@ -21,6 +21,10 @@ log = logging.getLogger("llm_deploy.emulator")
 LEAST_PAUSE_S = 0.3
 """Real seconds at least between a crash and the restart, however fast the clock."""
 
+DRAIN_S = 2.0
+DRAIN_LOOK_S = 0.02
+"""How long, and how often looked at, requests to a copy that is about to end are let through, in real seconds."""
+
 WriteLog = Callable[[str, str, str], None]
 
 
@@ -172,4 +176,16 @@ async def _end(copy: Copy) -> None:
         with suppress(asyncio.CancelledError):
             await copy.keeper
     if copy.container:
+        await _drain(copy)
         await copy.container.stop()
+
+
+async def _drain(copy: Copy) -> None:
+    """Let requests that are on their way arrive: a server that is told to end resets those that it has not accepted.
+
+    What it has accepted it finishes by itself.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while copy.outstanding:  # noqa: ASYNC110 - an event would cost every request, and this is rare
+                await asyncio.sleep(DRAIN_LOOK_S)
