@@ -103,6 +103,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
     ),
     (re.compile(r"^Stack \[\S+\] already exists and cannot be created again"), ConflictError),
     (re.compile(r"User is missing the following permissions"), AccessDeniedError),
+    (re.compile(r"(Error Code|HandlerErrorCode): AccessDenied"), AccessDeniedError),
     (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
 )
 """SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart. So does

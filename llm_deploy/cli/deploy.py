@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +13,6 @@ from llm_deploy.cli import options
 if TYPE_CHECKING:
     from llm_deploy.settings import Settings
     from llm_deploy.spec import LoadedSpec
-
-
-class Via(Enum):
-    """What makes the objects in our place."""
-
-    CLOUDFORMATION = "cloudformation"
 
 
 def deploy_endpoint(
@@ -38,7 +31,7 @@ def deploy_endpoint(
         str | None, typer.Option("--image", metavar="URI", help="Container image in place of the catalogue's.")
     ] = None,
     via: Annotated[
-        Via | None, typer.Option("--via", help="Deploy through a change set of a CloudFormation stack.")
+        options.Via | None, typer.Option("--via", help="Deploy through a change set of a CloudFormation stack.")
     ] = None,
     import_existing: Annotated[
         bool, typer.Option("--import-existing", help="With --via: take what exists into the stack, as it is.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
@@ -16,6 +17,12 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.
 LONGEST_WAIT_S = 3600.0
 """Default of `--timeout`: an hour, as in `deploy.service`, whose import `--help` need not pay for."""
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Longest time to wait.")]
+
+
+class Via(Enum):
+    """What makes the objects in our place."""
+
+    CLOUDFORMATION = "cloudformation"
 
 
 def checked_name(name: str) -> str:

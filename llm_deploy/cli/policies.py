@@ -25,6 +25,9 @@ def policy(
     identity: Annotated[
         str, typer.Option("--for", metavar="WHOM", help="deploy, invoke or execution: whose policy.")
     ] = "deploy",
+    via: Annotated[
+        options.Via | None, typer.Option("--via", help="Deployed through a CloudFormation stack, which needs more.")
+    ] = None,
     account: Annotated[
         str | None,
         typer.Option("--account", metavar="NUMBER", help="Of the ARNs; else the execution role's, else the caller's."),
@@ -48,10 +51,12 @@ def policy(
 
     \b
     llmdeploy policy configs/twin.yaml --account 123456789012
+    llmdeploy policy configs/twin.yaml --via cloudformation --account 123456789012
     llmdeploy policy configs/twin.yaml --for invoke --account 123456789012 --json > invoke.json
     """  # noqa: D301 - \b keeps the lines apart in --help
     from llm_deploy import catalog
     from llm_deploy.cli import screen
+    from llm_deploy.errors import SpecError
     from llm_deploy.settings import load_settings
     from llm_deploy.targets.sagemaker.least import least
     from llm_deploy.targets.sagemaker.statements import (
@@ -61,11 +66,13 @@ def policy(
     )
 
     whose = _identity(identity)
+    if via is not None and whose != "deploy":
+        raise SpecError(f"--via is for --for deploy: {whose} needs the same either way.")
     settings = load_settings()
     overrides = options.pairs(assignments or [])
     spec = catalog.load_spec(config, settings=settings, overrides=overrides, endpoint_type=endpoint_type).spec
     place = _place(spec, settings, account, region, target)
-    found = least(catalog.resolve(spec, place, _role(spec, settings, place)), whose)
+    found = least(catalog.resolve(spec, place, _role(spec, settings, place)), whose, through_stack=via is not None)
     if as_json:
         screen.write_json(found.document)
         return

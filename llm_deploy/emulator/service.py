@@ -213,7 +213,7 @@ class Gate(Protocol):
         """
 
     def hand_over(self, request: Request, service: str, operation: str, params: Document) -> None:
-        """As `authorise`, but only about the roles that a request hands to the service.
+        """As `authorise`, but only about the roles and tags that a request hands to the service.
 
         Raises:
             ServiceError: It is denied.

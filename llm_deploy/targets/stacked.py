@@ -131,8 +131,9 @@ class StackDeployer:
     def discard(self, found: StackDeployment) -> None:
         """Take the change set of a plan that is not carried out away, and the stack that only it was for."""
         if found.change_set is not None:
-            self.stacks.discard_change_set(found.change_set)
-            self.stacks.discard_review(stack_name(found.name))
+            name = stack_name(found.name)
+            self.stacks.discard_change_set(name, found.change_set)
+            self.stacks.discard_review(name)
 
     def _stack(self, name: str) -> Stack | None:
         stack = self.stacks.find(stack_name(name))

@@ -223,6 +223,11 @@ def test_the_least_policy_needs_no_account(terminal: Terminal) -> None:
     assert "DeleteModelsAndConfigs: " in terminal.run(*told).out
     invoking = terminal.run(*told, "--for", "invoke", "--json").json
     assert len(invoking["Statement"]) == 1
+    through_stack = terminal.run(*told, "--via", "cloudformation", "--json").json
+    assert "stack/llmdeploy-shop/*" in json.dumps(through_stack)
+    assert "stack/" not in json.dumps(document)
+    refused = terminal.run(*told, "--for", "invoke", "--via", "cloudformation", code=3)
+    assert "invoke needs the same either way" in refused.err
     assert "expected deploy, invoke, execution" in terminal.run(*told, "--for", "nobody", code=3).err
     assert "12 digits" in terminal.run("policy", "s.yaml", "--account", "12", code=3).err
     terminal.run("policy", "s.yaml", code=4)

@@ -6,6 +6,8 @@ Ledger: `backend.permissive`.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from llm_deploy.emulator import ledger
@@ -86,18 +88,22 @@ class _Mount:
             await refuse_xml(request, error, wrapped=True)
             return
         if scope is not None and scope.service == CLOUDFORMATION:
-            await self._check_roles(request)
+            await self._check_what_is_handed(request)
         await self._pass_on(request)
 
-    async def _check_roles(self, request: Request) -> None:
-        """Of what CloudFormation is handed the backend knows nothing. Ledger: `access.pass-role`."""
+    async def _check_what_is_handed(self, request: Request) -> None:
+        """Of roles and tags that CloudFormation is handed the backend knows nothing.
+
+        Ledger: `access.pass-role`, `access.tag-stacks`.
+        """
         try:
             body = await request.body(MAX_FORM_BYTES)
         except BodyTooLargeError as error:
             raise ServiceError("RequestEntityTooLarge", "The request is too large.", status=413) from error
         form = dict(parse_qsl(body.decode("utf-8", "replace")))
         form |= dict(parse_qsl(request.query_string))
-        self.cloud.gate.hand_over(request, CLOUDFORMATION, form.get("Action", ""), form)
+        params = {**form, "Tags": _tags(form)}
+        self.cloud.gate.hand_over(request, CLOUDFORMATION, form.get("Action", ""), params)
 
     async def answer_unsigned(self, request: Request) -> None:
         """Anonymous S3 and STS calls exist; whatever is signed for a service that is not there is refused."""
@@ -154,3 +160,9 @@ class _Mount:
 
 def _internal(error: BackendError) -> ServiceError:
     return ServiceError("InternalFailure", f"local cloud: {error}", status=500)
+
+
+def _tags(form: Mapping[str, str]) -> list[dict[str, str]]:
+    """The tags of a request in the query protocol."""
+    names = (name.removesuffix(".Key") for name in form if re.fullmatch(r"Tags\.member\.[0-9]+\.Key", name))
+    return [{"Key": form[f"{name}.Key"], "Value": form.get(f"{name}.Value", "")} for name in names]

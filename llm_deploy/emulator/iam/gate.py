@@ -15,7 +15,7 @@ from llm_deploy.emulator.iam.evaluation import Access
 from llm_deploy.emulator.iam.failures import denial, failure, protocol_of
 from llm_deploy.emulator.iam.identity import Credential, Principal, anonymous
 from llm_deploy.emulator.iam.payload import SIGNED_CHUNKS, ChunkCheck, HashCheck, PayloadCheck, checked
-from llm_deploy.emulator.iam.requirements import Need, needs_of, passing_needs, service_linked_role
+from llm_deploy.emulator.iam.requirements import Need, needs_beside, needs_of, service_linked_role
 from llm_deploy.emulator.iam.service_linked import ServiceLinkedRoles
 from llm_deploy.emulator.iam.signature import (
     EMPTY_SHA256,
@@ -89,7 +89,7 @@ class Guard:
         """See `Gate`."""
         caller = request.caller
         assert caller is not None  # noqa: S101 - `admit` has set it or refused
-        for need in passing_needs(service, operation, params):
+        for need in needs_beside(service, operation, params, self._place):
             self._has(request, caller, f"{service}:{operation}", need)
 
     def note(self, principal: str, decisions: list[list[str]]) -> None:

@@ -109,11 +109,16 @@ def service_linked_role(name: str, operation: str) -> str | None:
     return table()[name].operations[operation].service_linked_role
 
 
-def passing_needs(name: str, operation: str, params: Document) -> list[Need]:
-    """What a request needs to hand roles over; nothing for operations that the table lacks."""
+def needs_beside(name: str, operation: str, params: Document, place: Mapping[str, str]) -> list[Need]:
+    """What a request needs to tag and to hand roles over; nothing for operations that the table lacks."""
     service = table()[name]
     rule = service.operations.get(operation)
-    return [] if rule is None else _passing(service, rule, params)
+    if rule is None:
+        return []
+    tagged = _resources(service, rule.on, params, place) if rule.tags and params.get(rule.tags) else []
+    keys = _keys(service, rule, params, place)
+    tagging = [need for resource in tagged for need in _tagging(service, rule, operation, resource, keys)]
+    return [*tagging, *_passing(service, rule, params)]
 
 
 def needs_of(name: str, operation: str, params: Document, place: Mapping[str, str]) -> list[Need]:
@@ -179,6 +184,8 @@ def _resources(service: Service, on: Mapping[str, Source], params: Document, pla
 
 
 def _arn(service: Service, kind: str, name: str, params: Document, place: Mapping[str, str]) -> str:
+    if name.startswith("arn:"):
+        return name
     texts = {key: value for key, value in params.items() if isinstance(value, str)}
     # SageMaker's ARNs have names in lower case. Ledger: `sm.arn.lower-case`.
     lower = ":sagemaker:" in service.resources[kind]

@@ -39,10 +39,13 @@ DEPLOY_POLICIES = (
     "deploy-scaling",
     "deploy-alarms",
     "deploy-logs",
+    "deploy-stack",
     "invoke",
 )
 """The templates of the deploy role, a managed policy each."""
 INVOKE_POLICY = "invoke"
+STACK_POLICY = "deploy-stack"
+"""What deploying through CloudFormation needs besides."""
 
 SESSION_S = 4 * 3600
 """Longest session of the deploy role: an hour of waiting for an endpoint several times over. A pipeline's sign-in by

@@ -30,6 +30,11 @@ _OF_KINDS: Mapping[str, str] = {
     "deploy-alarms": ALARM,
 }
 """Templates that only deployments with a kind need."""
+_IN_STACKS: Mapping[str, frozenset[str]] = {
+    SCALABLE_TARGET: frozenset({"FindSchedules", "TagOwnTargets"}),
+    ALARM: frozenset({"UntagAlarms"}),
+}
+"""Statements of the stack's template that only deployments with a kind need."""
 _OF_INSTANCES = frozenset({"ScaleInstances", "InstanceAlarms"})
 _OF_COPIES = frozenset({"ScaleCopies", "CopyAlarms"})
 
@@ -42,30 +47,40 @@ class Least:
     needs: Mapping[str, str]
 
 
-def least(resolved: ResolvedSpec, identity: Identity) -> Least:
-    """The policy of who deploys this one deployment, of who may only invoke it, or of its execution role."""
+def least(resolved: ResolvedSpec, identity: Identity, *, through_stack: bool = False) -> Least:
+    """The policy of who deploys this one deployment, of who may only invoke it, or of its execution role.
+
+    Args:
+        resolved: The deployment.
+        identity: Whose policy.
+        through_stack: Whether it is deployed through CloudFormation, so that whoever deploys needs more.
+    """
     wanted = {resource.kind: resource for resource in strategy.resources(resolved)}
     scope = _scope(resolved, wanted)
     found: list[Document] = []
     reasons: dict[str, str] = {}
-    for name in _templates(identity, scope, wanted):
+    for name in _templates(identity, scope, wanted, through_stack=through_stack):
         found += [item for item in statements(name, scope) if item["Sid"] not in _unneeded(wanted)]
         reasons |= needs(name)
     return Least(policy(found), reasons)
 
 
-def _templates(identity: Identity, scope: Scope, wanted: Mapping[str, Resource]) -> Iterator[str]:
+def _templates(
+    identity: Identity, scope: Scope, wanted: Mapping[str, Resource], *, through_stack: bool
+) -> Iterator[str]:
     if identity == "execution":
         yield from iam.execution_templates(scope)
     elif identity == "invoke":
         yield iam.INVOKE_POLICY
     else:
-        yield from (name for name in iam.DEPLOY_POLICIES if _OF_KINDS.get(name, MODEL) in wanted)
+        needed = (name for name in iam.DEPLOY_POLICIES if _OF_KINDS.get(name, MODEL) in wanted)
+        yield from (name for name in needed if through_stack or name != iam.STACK_POLICY)
 
 
 def _unneeded(wanted: Mapping[str, Resource]) -> frozenset[str]:
-    """What scales is either the machines of a model or the copies of a component."""
-    return _OF_INSTANCES if INFERENCE_COMPONENT in wanted else _OF_COPIES
+    """What is not there needs nothing; what scales is either the machines of a model or the copies of a component."""
+    absent = (sids for kind, sids in _IN_STACKS.items() if kind not in wanted)
+    return (_OF_INSTANCES if INFERENCE_COMPONENT in wanted else _OF_COPIES).union(*absent)
 
 
 def _scope(resolved: ResolvedSpec, wanted: Mapping[str, Resource]) -> Scope:

@@ -51,13 +51,13 @@ class Follower:
         identity = self.stacks.begin_change_set(wish)
         began_s = self.clock.now_s()
         while True:
-            found = self.stacks.change_set(identity)
+            found = self.stacks.change_set(wish.stack, identity)
             if found["Status"] == "CREATE_COMPLETE":
                 return found
             if found["Status"] == "FAILED":
                 reason = found.get("StatusReason", "")
-                problems = self._problems(identity) if EARLY_VALIDATION in reason else ()
-                self.stacks.discard_change_set(identity)
+                problems = self._problems(wish.stack, identity) if EARLY_VALIDATION in reason else ()
+                self.stacks.discard_change_set(wish.stack, identity)
                 self.stacks.discard_review(wish.stack)
                 if any(words in reason for words in NO_CHANGES):
                     return None
@@ -86,7 +86,7 @@ class Follower:
     def begin(self, stack: Stack, change_set: str) -> None:
         """Execute a change set and do not wait. Raises ConflictError when another run has put its own in its place."""
         try:
-            self.stacks.execute(change_set)
+            self.stacks.execute(stack.name, change_set)
         except NotFoundError as error:
             raise ConflictError(
                 f"the change set of stack '{stack.name}' is gone: another run has planned since.",
@@ -137,9 +137,9 @@ class Follower:
                 return ended
             self._pause(began_s, f"stack '{stack.name}'", ended.status)
 
-    def _problems(self, change_set: str) -> tuple[str, ...]:
+    def _problems(self, stack: str, change_set: str) -> tuple[str, ...]:
         try:
-            return self.stacks.problems(change_set)
+            return self.stacks.problems(stack, change_set)
         except (AccessDeniedError, CloudError):
             return ()  # a help that must not hide what is known without it
 

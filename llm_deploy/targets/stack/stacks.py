@@ -135,30 +135,37 @@ class Stacks:
         answer = self._call("create_change_set", wish.stack, **request)
         return str(answer["Id"])
 
-    def change_set(self, identity: str) -> dict[str, Any]:
-        """A change set with all its changes."""
+    def change_set(self, stack: str, identity: str) -> dict[str, Any]:
+        """A change set with all its changes. The stack is named beside the id: permissions are for stacks."""
         found: dict[str, Any] = {}
         token: dict[str, str] = {}
         while True:
             page = self._call(
-                "describe_change_set", identity, ChangeSetName=identity, IncludePropertyValues=True, **token
+                "describe_change_set",
+                identity,
+                StackName=stack,
+                ChangeSetName=identity,
+                IncludePropertyValues=True,
+                **token,
             )
             found = {**page, "Changes": [*found.get("Changes", ()), *page.get("Changes", ())]}
             if "NextToken" not in page:
                 return found
             token = {"NextToken": page["NextToken"]}
 
-    def problems(self, change_set: str) -> tuple[str, ...]:
+    def problems(self, stack: str, change_set: str) -> tuple[str, ...]:
         """What early validation says about a change set that it refused."""
         with aws_errors(f"read why change set '{change_set}' was refused"):
-            answer = self._client.describe_events(ChangeSetName=change_set, Filters={"FailedEvents": True})
+            answer = self._client.describe_events(
+                StackName=stack, ChangeSetName=change_set, Filters={"FailedEvents": True}
+            )
         reasons = (event.get("ValidationStatusReason") for event in answer.get("OperationEvents", ()))
         return tuple(reason for reason in reasons if reason)
 
-    def discard_change_set(self, identity: str) -> None:
+    def discard_change_set(self, stack: str, identity: str) -> None:
         """Remove one change set; the absent is no error."""
         with suppress(NotFoundError):
-            self._call("delete_change_set", identity, ChangeSetName=identity)
+            self._call("delete_change_set", identity, StackName=stack, ChangeSetName=identity)
 
     def discard_review(self, name: str) -> None:
         """Remove a stack that has never been more than change sets, once it has none."""
@@ -170,9 +177,9 @@ class Stacks:
         if not others:
             self.delete(stack.id)
 
-    def execute(self, change_set: str) -> None:
+    def execute(self, stack: str, change_set: str) -> None:
         """Begin what a change set says."""
-        self._call("execute_change_set", change_set, ChangeSetName=change_set)
+        self._call("execute_change_set", change_set, StackName=stack, ChangeSetName=change_set)
 
     def delete(self, name: str) -> None:
         """Begin to delete a stack and all that it holds."""

@@ -7,23 +7,14 @@ the statement allowed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any
 
 import pytest
 
 from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
 from llm_deploy.dialects.types import GenerationRequest
-from llm_deploy.errors import AccessDeniedError
-from llm_deploy.spec import Place
 from llm_deploy.targets import deployment, teardown
-from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import iam, logs
-from llm_deploy.targets.sagemaker.statements import policy, statements
 from tests.conftest import Terminal
 from tests.functional.enforcement.conftest import (
     DEPLOYER,
@@ -34,45 +25,22 @@ from tests.functional.enforcement.conftest import (
     delete,
     deploy,
     spec_of,
-    wait_for_iam,
 )
+from tests.functional.enforcement.grants import WISH, Case, Document, Role, check, sids, unused
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
 
-Document = dict[str, Any]
 TYPES = ("inference-component", "model")
 COPIES, MACHINES, ANOTHER = f"{PREFIX}-copies", f"{PREFIX}-machines", f"{PREFIX}-another"
 SPECS = {COPIES: spec_of(COPIES, "inference-component"), MACHINES: spec_of(MACHINES, "model")}
 ALARM, OTHER_ALARM = {"update__alarms__errors_above": "5"}, {"update__alarms__errors_above": "6"}
 NEW = spec_of(ANOTHER, "inference-component")
-WISH = iam.RolesWish(Place(region="eu-central-1", account="000000000000"), PREFIX)
-GRANTED = {name: statements(name, iam.scope(WISH)) for name in iam.DEPLOY_POLICIES}
+TEMPLATES = tuple(name for name in iam.DEPLOY_POLICIES if name != iam.STACK_POLICY)
+"""Those of a deployment without CloudFormation."""
 
 
-@dataclass(frozen=True)
-class Narrow:
+class Narrow(Role):
     """The deploy role at work."""
-
-    account: Account
-    connection: Connection
-
-    @contextmanager
-    def without(self, sid: str, action: str | None) -> Iterator[None]:
-        """A statement, or one action of it, is taken out of its policy."""
-        name = next(name for name, found in GRANTED.items() if any(each["Sid"] == sid for each in found))
-        self._put(name, _without(GRANTED[name], sid, action))
-        try:
-            yield
-        finally:
-            self._put(name, GRANTED[name])
-
-    def _put(self, name: str, found: list[Document]) -> None:
-        """Another document for a policy, in force when this returns; the old one makes room."""
-        client, arn = self.account.client("iam"), WISH.policy_arn(name)
-        old = client.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        client.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(policy(found)), SetAsDefault=True)
-        client.delete_policy_version(PolicyArn=arn, VersionId=old)
-        wait_for_iam()
 
     def look(self, name: str) -> None:
         """As `deploy-endpoint --dry-run`."""
@@ -112,30 +80,15 @@ class Narrow:
                 client.deregister_scalable_target(**{member: target[member] for member in members})
 
 
-@dataclass(frozen=True)
-class Case:
-    """A grant, and what of the product it stops when it is not there.
-
-    Attributes:
-        action: One action of the statement, where another statement grants it too; else the whole statement goes.
-        before: Done first, with everything granted.
-    """
-
-    sid: str
-    step: Callable[[Narrow], None]
-    action: str | None = None
-    before: Callable[[Narrow], None] = lambda _: None
-
-
-def _scaled_anew(sid: str, name: str) -> Case:
+def _scaled_anew(sid: str, name: str) -> Case[Narrow]:
     return Case(sid, lambda at: at.change(name), before=lambda at: at.no_target(name))
 
 
-def _new(sid: str) -> Case:
+def _new(sid: str) -> Case[Narrow]:
     return Case(sid, Narrow.make_another, before=Narrow.delete_another)
 
 
-CASES = (
+CASES: tuple[Case[Narrow], ...] = (
     Case("ReadDeployments", lambda at: at.look(MACHINES)),
     Case("ListDeployments", lambda at: at.look(MACHINES)),
     Case("FindTargets", lambda at: at.look(MACHINES)),
@@ -242,32 +195,19 @@ def test_the_whole_life_works_as_the_role(record: list[Document]) -> None:
 @pytest.mark.row("T1")
 def test_no_action_is_granted_that_no_command_uses(record: list[Document]) -> None:
     """Each action of each statement was allowed on a resource that the statement covers."""
-    used = {(entry["action"], entry["resource"]) for entry in record if entry["allowed"]}
-    unused = [
-        (statement["Sid"], action)
-        for found in GRANTED.values()
-        for statement in found
-        for action in statement["Action"]
-        if not any(action == other and _covers(statement, resource) for other, resource in used)
-    ]
-    assert unused == []
+    assert unused(record, TEMPLATES) == []
 
 
 @pytest.mark.row("T1")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.sid}-{case.action}" if case.action else case.sid)
-def test_without_a_statement_what_it_is_for_is_refused(at_work: Narrow, case: Case) -> None:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_without_a_statement_what_it_is_for_is_refused(at_work: Narrow, case: Case[Narrow]) -> None:
     """A real call of the product is denied, and the denied action is one that was taken away."""
-    case.before(at_work)
-    with at_work.without(case.sid, case.action), pytest.raises(AccessDeniedError) as denied:
-        case.step(at_work)
-    taken = {case.action} if case.action else set(_statement(case.sid)["Action"])
-    assert any(action in denied.value.message for action in taken), denied.value.message
+    check(case, at_work)
 
 
 def test_every_statement_has_its_case() -> None:
     """A statement that is added without a proof fails here."""
-    granted = {statement["Sid"] for found in GRANTED.values() for statement in found}
-    assert {case.sid for case in CASES} == granted
+    assert {case.sid for case in CASES} == sids(TEMPLATES)
 
 
 @pytest.mark.row("T1")
@@ -301,22 +241,3 @@ def test_what_others_own_is_out_of_reach(at_work: Narrow, account: Account) -> N
 _CONTAINER = {
     "Image": "763104351884.dkr.ecr.eu-central-1.amazonaws.com/huggingface-pytorch-tgi-inference:2.7.0-tgi3.3.6"
 }
-_NOTHING = {"Effect": "Allow", "Action": ["sts:GetCallerIdentity"], "Resource": "*"}
-"""IAM takes no policy without a statement; this needs no permission at all."""
-
-
-def _statement(sid: str) -> Document:
-    return next(each for found in GRANTED.values() for each in found if each["Sid"] == sid)
-
-
-def _without(found: list[Document], sid: str, action: str | None) -> list[Document]:
-    """The statements without one, or with one that lacks an action."""
-    if action is None:
-        return [each for each in found if each["Sid"] != sid] or [_NOTHING]
-    kept = [each for each in _statement(sid)["Action"] if each != action]
-    return [{**each, "Action": kept} if each["Sid"] == sid else each for each in found]
-
-
-def _covers(statement: Document, resource: str) -> bool:
-    patterns = statement["Resource"]
-    return any(fnmatchcase(resource, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))

@@ -85,6 +85,19 @@ def test_the_least_policy_suffices(narrow: Terminal, account: Account, endpoint_
     assert {entry["resource"].partition("/")[2].partition("-least-2")[1] for entry in refused} == {"-least-2"}
 
 
+@pytest.mark.row("T1")
+def test_the_least_policy_through_cloudformation_suffices(narrow: Terminal, account: Account) -> None:
+    """With `--via cloudformation` it has what a stack needs, for this one stack."""
+    name = f"{PREFIX}-least-stack"
+    spec = (str(TWIN), "--via", "cloudformation", "--endpoint-type", "model", "--set", f"name={name}")
+    least = narrow.run("policy", *spec, "--json").json
+    with account.role(f"{PREFIX}-least-stack", inline=least) as arn:
+        narrow.run("deploy-endpoint", *spec, "--yes", LLMDEPLOY_ROLE_ARN=arn)
+        other = ("deploy-endpoint", *spec[:-1], f"name={name}-2", "--yes")
+        assert "not authorized" in narrow.run(*other, code=5, LLMDEPLOY_ROLE_ARN=arn).err
+        narrow.run("delete-endpoint", name, "--yes", LLMDEPLOY_ROLE_ARN=arn)
+
+
 @pytest.fixture(scope="module")
 def weights(account: Account) -> Iterator[str]:
     """Weights in S3, and an execution role that may read them."""

@@ -20,6 +20,7 @@ from llm_deploy.targets.sagemaker.statements import (
     purpose,
     statements,
 )
+from llm_deploy.targets.stack.stacks import stack_name
 
 PLACE = Place(partition="aws", region="eu-central-1", account="123456789012")
 WISH = RolesWish(PLACE, "twin")
@@ -34,8 +35,18 @@ LONGEST = RolesWish(
 TAGGED = "aws:ResourceTag/llmdeploy:deployment"
 TAGGING = "aws:RequestTag/llmdeploy:deployment"
 CHANGES = ("Create", "Update", "Delete", "Put", "Register", "Deregister")
-BY_NAME = frozenset({"cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms", "logs:DeleteLogGroup"})
-"""Changes of what carries no tag of ours: AWS makes these alarms and log groups, and names them after ours."""
+BY_NAME = frozenset(
+    {
+        "cloudwatch:PutMetricAlarm",
+        "cloudwatch:DeleteAlarms",
+        "logs:DeleteLogGroup",
+        "cloudformation:CreateChangeSet",
+        "cloudformation:DeleteChangeSet",
+        "cloudformation:DeleteStack",
+    }
+)
+"""Changes of what carries no tag of ours: AWS makes these alarms and log groups, and names them after ours. A stack has
+none while it is an import, and can do no more than its caller."""
 
 
 def pairs(found: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -100,6 +111,13 @@ def test_every_change_is_held_to_the_ownership_tag() -> None:
                 assert tags == {expected: "twin*"}, (statement["Sid"], action)
             if action == "sagemaker:AddTags":
                 assert tags or "sagemaker:TaggingAction" in condition["StringEquals"], statement["Sid"]
+
+
+@pytest.mark.row("T1")
+def test_stacks_are_those_of_deployments_with_the_prefix() -> None:
+    """Under the name that a deployment's stack has, and no action on any other."""
+    found = {on for action, on in pairs(deploying()) if action.startswith("cloudformation:")}
+    assert found == {f"arn:aws:cloudformation:eu-central-1:123456789012:stack/{stack_name('twin*')}/*"}
 
 
 @pytest.mark.row("T1")

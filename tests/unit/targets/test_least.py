@@ -76,13 +76,27 @@ def test_features_that_a_spec_does_not_use_are_not_granted() -> None:
     assert not {"ScaleInstances", "InstanceAlarms"} & copies
 
 
+def test_cloudformation_is_granted_only_to_who_goes_through_it() -> None:
+    """One stack by its name; schedules and alarms only where there are any."""
+    assert not any("cloudformation" in action for _, action, _ in allowed(resolved()))
+    plain = triples(least(resolved(), "deploy", through_stack=True).document["Statement"])
+    assert {on for _, action, on in plain if action.startswith("cloudformation:")} == {
+        "arn:aws:cloudformation:eu-central-1:123456789012:stack/llmdeploy-shop-bot/*"
+    }
+    used = {"autoscaling": SCALING, "update": {"alarms": {"errors_above": 5}}}
+    full = triples(least(resolved(**used), "deploy", through_stack=True).document["Statement"])
+    optional = {"FindSchedules", "TagOwnTargets", "UntagAlarms"}
+    assert not optional & {sid for sid, _, _ in plain}
+    assert optional <= {sid for sid, _, _ in full}
+
+
 @pytest.mark.parametrize("endpoint_type", ["model", "inference-component"])
 def test_it_is_never_more_than_the_role_of_its_prefix(endpoint_type: str) -> None:
     """Each action is one of the role's in the same statement, on what the role's pattern covers."""
     of = resolved(endpoint_type=endpoint_type, autoscaling=SCALING)
     scope = iam.scope(iam.RolesWish(PLACE, "shop"))
     role = triples([statement for name in iam.DEPLOY_POLICIES for statement in statements(name, scope)])
-    for sid, action, on in allowed(of):
+    for sid, action, on in triples(least(of, "deploy", through_stack=True).document["Statement"]):
         patterns = {pattern for other, each, pattern in role if (other, each) == (sid, action)}
         assert any(fnmatchcase(on, pattern) for pattern in patterns), (sid, action, on)
 

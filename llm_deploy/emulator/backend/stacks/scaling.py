@@ -80,12 +80,15 @@ class ScalableTargetType:
         return dict(found[0]) if found else {}
 
     def _schedule(self, properties: Document, old: Document, new: Document) -> None:
+        """Ledger: `cfn.schedules`."""
         triple = {name: properties[name] for name in TRIPLE}
+        found = self.calls.call("scaling", "DescribeScheduledActions", triple)["ScheduledActions"]
+        standing = {action["ScheduledActionName"] for action in found}
         wanted = {action["ScheduledActionName"]: action for action in new.get("ScheduledActions", [])}
         for action in wanted.values():
             self.calls.call("scaling", "PutScheduledAction", {**triple, **action})
         for action in old.get("ScheduledActions", []):
-            if action["ScheduledActionName"] not in wanted:
+            if action["ScheduledActionName"] in standing - wanted.keys():
                 name = {"ScheduledActionName": action["ScheduledActionName"]}
                 self.calls.call("scaling", "DeleteScheduledAction", {**triple, **name})
 

@@ -10,7 +10,7 @@ import pytest
 
 from llm_deploy.emulator import autoscaling, cloudwatch, logs, quotas, sagemaker
 from llm_deploy.emulator.clock import ManualClock
-from llm_deploy.emulator.iam.requirements import Need, Source, needs_of, table
+from llm_deploy.emulator.iam.requirements import Need, Source, needs_beside, needs_of, table
 from llm_deploy.emulator.protocol.model import load
 from llm_deploy.emulator.service import Cloud
 from llm_deploy.emulator.settings import CloudSettings
@@ -112,6 +112,21 @@ def test_a_model_passes_its_role_and_its_tags_need_another_action() -> None:
         Need("iam:PassRole", ROLE, {"iam:passedtoservice": ("sagemaker.amazonaws.com",)}),
     ]
     assert needed("sagemaker", "CreateModel", ModelName="m") == [("sagemaker:CreateModel", arn)]
+
+
+@pytest.mark.parametrize("name", ["app", f"arn:aws:cloudformation:{AT}:stack/app/1"])
+def test_a_stack_with_tags_needs_another_action(name: str) -> None:
+    """Ledger: access.tag-stacks, access.pass-role. Its own action the backend decides about."""
+    params = {"StackName": name, "Tags": [{"Key": "Team", "Value": "a"}], "RoleARN": ROLE}
+    request = {"aws:requesttag/team": ("a",), "aws:tagkeys": ("Team",)}
+    arn = name if name.startswith("arn:") else f"arn:aws:cloudformation:{AT}:stack/app/*"
+    passing = Need("iam:PassRole", ROLE, {"iam:passedtoservice": ("cloudformation.amazonaws.com",)})
+    assert needs_beside("cloudformation", "CreateStack", params, PLACE) == [
+        Need("cloudformation:TagResource", arn, request | {"cloudformation:createaction": ("CreateStack",)}),
+        passing,
+    ]
+    assert needs_beside("cloudformation", "CreateStack", {**params, "Tags": []}, PLACE) == [passing]
+    assert needs_beside("cloudformation", "DescribeStacks", params, PLACE) == []
 
 
 def test_the_condition_keys_of_an_endpoint_config() -> None:

@@ -6,7 +6,15 @@ import pytest
 
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.plan import Action
-from llm_deploy.errors import ConflictError, DeployError, LeftoverError, NotFoundError, QuotaError, WaitTimeoutError
+from llm_deploy.errors import (
+    AccessDeniedError,
+    ConflictError,
+    DeployError,
+    LeftoverError,
+    NotFoundError,
+    QuotaError,
+    WaitTimeoutError,
+)
 from llm_deploy.resource import ENDPOINT, MODEL
 from llm_deploy.targets.stack.events import EventReader
 from llm_deploy.targets.stack.follow import NOT_VISIBLE_S, Follower
@@ -60,6 +68,8 @@ def test_a_change_set_that_takes_too_long_is_an_error() -> None:
     [
         ("The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances", QuotaError),
         ("Could not find model data at s3://bucket/x/.", NotFoundError),
+        ("User: x is not authorized to perform: a:B (Status Code: 400; Error Code: AccessDeniedException; )", AccessDeniedError),
+        ('"User: x is not authorized to perform: a:B" (RequestToken: 1, HandlerErrorCode: AccessDenied)', AccessDeniedError),
         ("The primary container for production variant main did not pass the ping health check.", DeployError),
     ],
 )
