@@ -94,8 +94,8 @@ CASES: tuple[Case[Stacked], ...] = (
     _look("ChangeStacks", "cloudformation:ListChangeSets", another),
     _change("ChangeStacks", "cloudformation:ExecuteChangeSet", autoscaling__target="9"),
     _look("DeleteStacks", "cloudformation:DeleteStack", another),
-    _change("ChangeStackTags", "sagemaker:AddTags", tags="{team: x, a: b}"),
-    _change("ChangeStackTags", "sagemaker:DeleteTags", tags="{}"),
+    _change("TagOwnModelsAndConfigs", "sagemaker:AddTags", tags="{team: x, a: b}"),
+    _change("RemoveTags", "sagemaker:DeleteTags", tags="{}"),
     _change("UntagAlarms", "cloudwatch:UntagResource", tags="{}"),
     Case("FindSchedules", lambda at: at.change(another()), before=Stacked.delete_another),
     Case(

@@ -68,8 +68,14 @@ def test_a_change_set_that_takes_too_long_is_an_error() -> None:
     [
         ("The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances", QuotaError),
         ("Could not find model data at s3://bucket/x/.", NotFoundError),
-        ("User: x is not authorized to perform: a:B (Status Code: 400; Error Code: AccessDeniedException; )", AccessDeniedError),
-        ('"User: x is not authorized to perform: a:B" (RequestToken: 1, HandlerErrorCode: AccessDenied)', AccessDeniedError),
+        (
+            "User: x is not authorized to perform: a:B (Status Code: 400; Error Code: AccessDeniedException; )",
+            AccessDeniedError,
+        ),
+        (
+            '"User: x is not authorized to perform: a:B" (RequestToken: 1, HandlerErrorCode: AccessDenied)',
+            AccessDeniedError,
+        ),
         ("The primary container for production variant main did not pass the ping health check.", DeployError),
     ],
 )
