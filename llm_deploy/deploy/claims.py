@@ -135,5 +135,5 @@ def _age_s(found: Found, now: datetime) -> float:
 
 
 def _variants(properties: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    variants: Iterable[Mapping[str, Any]] = properties.get("ProductionVariants", ())
-    return variants
+    """Those that answer, and those that get a copy of the requests: both need their model."""
+    return (*properties.get("ProductionVariants", ()), *properties.get("ShadowProductionVariants", ()))

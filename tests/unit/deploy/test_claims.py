@@ -72,6 +72,13 @@ def test_a_components_model_is_in_use() -> None:
     assert garbage(endpoint, component, *objects) == {"m2"}
 
 
+def test_a_shadow_variants_model_is_in_use() -> None:
+    """It serves copies of the requests; without its model the endpoint could not scale or be updated."""
+    shadow = {"ProductionVariants": [{"ModelName": "m3"}], "ShadowProductionVariants": [{"ModelName": "m1"}]}
+    models = [ours(MODEL, f"m{n}", 30 - n) for n in (1, 2, 3, 4)]
+    assert garbage(ENDPOINT_UP, ours(ENDPOINT_CONFIG, "c3", 24, **shadow), *models) == {"m2"}, "m4 is one to go back to"
+
+
 @pytest.mark.parametrize("state", [State.BUSY, State.DELETING])
 @pytest.mark.parametrize("busy", [ENDPOINT, INFERENCE_COMPONENT])
 def test_while_something_is_under_way_everything_is_claimed(state: State, busy: str) -> None:
