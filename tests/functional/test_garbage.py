@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 import pytest
 
@@ -120,6 +121,30 @@ def test_reap_deletes_what_outlived_its_ttl_and_nothing_else(local_cloud: Termin
     assert [receipt["deployment"] for receipt in done["deleted"]] == ["twin"]
     assert (done["failed"], cloud.left) == ([], {})
     assert local_cloud.run("reap", "--expired", "--yes").out == ""
+
+
+@pytest.mark.parametrize("endpoint_type", ["inference-component", "model"])
+def test_a_rollback_begins_the_ttl_anew(local_cloud: Terminal, cloud: Cloud, endpoint_type: str) -> None:
+    """What it leads back to was made long ago; counted from there, the deployment would be reaped at once."""
+    deploy = (*DEPLOY, "--endpoint-type", endpoint_type, "--set", "ttl=10m")
+
+    def end() -> datetime:
+        return datetime.fromisoformat(local_cloud.run("status", "twin", "--json").json["expires_at"])
+
+    local_cloud.run(*deploy)
+    local_cloud.run(*deploy, "--set", "limits.max_input_tokens=1024")
+    deployed = end()
+    time.sleep(1)
+    local_cloud.run("rollback", "twin", "--yes")
+    returned = end()
+    assert returned > deployed
+    time.sleep(1)
+    local_cloud.run(*deploy)
+    assert end() == returned, "what changes nothing does not extend it"
+    time.sleep(1)
+    local_cloud.run(*deploy, "--set", "limits.max_input_tokens=1024")
+    assert end() > returned, "an older spec again is a deployment as well"
+    assert cloud.left
 
 
 def test_a_ttl_that_a_spec_drops_is_dropped(local_cloud: Terminal, cloud: Cloud) -> None:
