@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from llm_deploy.aws import Session
+from llm_deploy.deploy.claims import named_by
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import AccessDeniedError
-from llm_deploy.resource import TAG_BY, TAG_TTL
+from llm_deploy.resource import ENDPOINT_CONFIG, TAG_BY, TAG_TTL
 from llm_deploy.spec import durations
 from llm_deploy.targets.sagemaker.hosting import (
     EndpointConfigManager,
@@ -128,8 +129,11 @@ def _deployed(session: Session, endpoint: Found, now: datetime) -> Iterator[date
     """When the config, the components and the models that serve were made, and when what serves was signed."""
     components = InferenceComponentManager(session).owned(endpoint.name)
     models = {str(found.properties["Specification"]["ModelName"]) for found in components if _has_model(found)}
-    config = str(endpoint.properties["EndpointConfigName"])
-    named = [(EndpointConfigManager(session), config), *((ModelManager(session), name) for name in sorted(models))]
+    configs = [name for kind, name in named_by(endpoint) if kind == ENDPOINT_CONFIG]
+    named = [
+        *((EndpointConfigManager(session), name) for name in configs),
+        *((ModelManager(session), name) for name in sorted(models)),
+    ]
     for found in (*components, *(_readable(manager, name) for manager, name in named)):
         if found is not None and found.created_at is not None:
             yield found.created_at

@@ -101,7 +101,7 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
         reason=endpoint.reason,
         endpoint_type=endpoint.tags.get(TAG_ENDPOINT_TYPE, "unknown"),
         model=endpoint.tags.get(TAG_MODEL, "unknown"),
-        config=endpoint.properties["EndpointConfigName"],
+        config=endpoint.properties.get("EndpointConfigName", "unknown"),
         created_at=endpoint.created_at,
         instances=machines(session, endpoint),
         components=tuple(_component(found) for found in components),

@@ -151,6 +151,13 @@ def test_a_clock_that_is_a_little_behind_makes_no_negative_age() -> None:
     assert lifetime(session(), endpoint(None), MADE - timedelta(seconds=30)).age_s == 0
 
 
+def test_an_endpoint_that_does_not_tell_its_config_is_judged_by_the_rest() -> None:
+    """AWS may leave the name out; then its machines are not known, and so is their price."""
+    silent = replace(endpoint("8h"), properties={})
+    found = lifetime(session(component=MADE + HOUR), silent, NOW)
+    assert (found.expires_at, found.usd_per_hour, found.usd_so_far) == (MADE + 9 * HOUR, None, None)
+
+
 def test_spans_are_told_to_the_minute() -> None:
     """Nobody plans by seconds, but of the last minute."""
     assert rough(7 * 3600 + 61) == "7h1m"
