@@ -99,9 +99,10 @@ def _judged(what: Search, name: str, named: Named) -> Garbage:
         inventory = service.inventory(name)
         more = (managers[kind].find(each) for kind, names in named.items() for each in names)
         ours = {item.key: item for item in more if item is not None} | dict(inventory.found)
+        whole = service.with_released(Inventory(name, ours, inventory.released))
     except (AccessDeniedError, ConflictError) as error:
         return Garbage(name, named, Plan(name, ()), (), problem=error.message)
-    rest = unclaimed(Inventory(name, ours), datetime.now(UTC), what.older_than_s)
+    rest = unclaimed(whole, datetime.now(UTC), what.older_than_s)
     whys = {item.found.key: item.why for item in rest}
     doomed = in_deletion_order((item.found for item in rest if not item.spared), tuple(managers))
     changes = tuple(deletion(found, whys[found.key]) for found in doomed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 
@@ -59,6 +60,25 @@ def test_what_nobody_claims_goes_and_what_serves_stays(local_cloud: Terminal, cl
     assert cloud.left == serving
     assert "Paris" in local_cloud.run("invoke", "twin", "The capital of France is", "--max-new-tokens", "8").out
     assert "No garbage" in local_cloud.run("gc", "--older-than", "0s").err
+
+
+def test_what_a_deleted_stack_left_goes_and_what_a_stack_holds_stays(local_cloud: Terminal, cloud: Cloud) -> None:
+    """CloudFormation says which stacks stand; a tag that names one that is gone protects nothing."""
+    model = {"ExecutionRoleArn": cloud.variables["AWS_ARN_ROLE"], "PrimaryContainer": {"Image": IMAGE}}
+    template = {"Resources": {"Theirs": {"Type": "AWS::SageMaker::Model", "Properties": model}}}
+    stacks = cloud.client("cloudformation")
+    stacks.create_stack(StackName="standing", TemplateBody=json.dumps(template))
+    stacks.get_waiter("stack_create_complete").wait(StackName="standing", WaiterConfig={"Delay": 1})
+    for stack in ("standing", "gone"):
+        make_model(cloud, f"old-{stack}", [*OLD, {"Key": "llmdeploy:stack", "Value": stack}])
+    done = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json").json
+    assert [item["name"] for item in done["removed"]] == ["old-gone"]
+    assert [(item["name"], item["why"]) for item in done["spared"]] == [("old-standing", "of the stack standing")]
+    stacks.delete_stack(StackName="standing")
+    stacks.get_waiter("stack_delete_complete").wait(StackName="standing", WaiterConfig={"Delay": 1})
+    done = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json").json
+    assert [item["name"] for item in done["removed"]] == ["old-standing"]
+    assert cloud.left == {}
 
 
 def test_components_and_rules_without_an_endpoint_are_garbage(local_cloud: Terminal, cloud: Cloud) -> None:

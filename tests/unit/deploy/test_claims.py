@@ -129,6 +129,19 @@ def test_what_a_stack_owns_is_spared() -> None:
     assert found.spared == "of the stack my-stack"
 
 
+def test_what_a_deleted_stack_left_is_garbage() -> None:
+    """Its tags stay on what it retained, and nobody else would ever remove it. Its age counts as of all else."""
+    left = [replace(ours(MODEL, name), tags={TAG_OF_CLOUDFORMATION: name}) for name in ("gone", "standing")]
+    inventory = Inventory("twin", {found.key: found for found in left}, released=frozenset({"gone"}))
+    assert {item.found.name: item.spared for item in unclaimed(inventory, NOW, HOUR_S)} == {
+        "gone": "",
+        "standing": "of the stack standing",
+    }
+    young = replace(left[0], created_at=NOW)
+    (found,) = unclaimed(replace(inventory, found={young.key: young}), NOW, HOUR_S)
+    assert found.spared == "young: somebody may be deploying it"
+
+
 @given(
     used=st.integers(0, 5),
     ages_h=st.lists(st.floats(0, 100, allow_nan=False), min_size=6, max_size=6),
