@@ -195,6 +195,12 @@ def test_one_deployment_that_cannot_be_deleted_does_not_keep_the_others(local_cl
     )
     problems = local_cloud.run("gc", "--json").json["problems"]
     assert [item["deployment"] for item in problems] == ["a-twin"], "what cannot be judged is told and left alone"
+    assert "No garbage in what could be judged. 1 deployment could not be judged." in local_cloud.run("gc").err
+    make_model(cloud, "old-12345678", OLD)
+    tidied = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json", code=7)
+    assert [item["name"] for item in tidied.json["removed"]] == ["old-12345678"], "it does not keep the others"
+    assert [(item["deployment"], item["exit_code"]) for item in tidied.json["failed"]] == [("a-twin", 7)]
+    assert "No garbage" not in tidied.err
     done = local_cloud.run("reap", "--older-than", "0s", "--yes", "--json", code=7)
     assert [item["name"] for item in done.json["failed"]] == ["a-twin"]
     assert [receipt["deployment"] for receipt in done.json["deleted"]] == ["twin"]
