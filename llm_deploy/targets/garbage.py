@@ -17,6 +17,7 @@ from llm_deploy.resource import ENDPOINT_CONFIG, INFERENCE_COMPONENT, MODEL
 from llm_deploy.targets import deployment
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import logs
+from llm_deploy.targets.sagemaker.alarms import AlarmManager
 from llm_deploy.targets.sagemaker.leftovers import by_owner, dangling_targets, listed
 
 Named = Mapping[str, Iterable[str]]
@@ -99,7 +100,8 @@ def _by_deployment(what: Search) -> dict[str, dict[str, list[str]]]:
     for kind, noun in _NOUNS.items():
         for name, names in by_owner(session, listed(session, noun)).items():
             found.setdefault(name, {})[kind] = names
-    for name in (*dangling_targets(session), *(_logged(what) if what.logs and what.prefix else ())):
+    logged = _logged(what) if what.logs and what.prefix else ()
+    for name in (*dangling_targets(session), *AlarmManager(session).owners(what.prefix), *logged):
         found.setdefault(name, {})
     return {name: named for name, named in found.items() if name.startswith(what.prefix)}
 

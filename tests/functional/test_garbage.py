@@ -81,6 +81,30 @@ def test_what_a_deleted_stack_left_goes_and_what_a_stack_holds_stays(local_cloud
     assert cloud.left == {}
 
 
+def test_alarms_that_are_all_that_is_left_are_garbage(local_cloud: Terminal, cloud: Cloud) -> None:
+    """Ours by their tag; an alarm that is merely named alike is not touched."""
+    cloudwatch = cloud.client("cloudwatch")
+    for name, tags in (("old-rollback-errors", OLD), ("theirs-rollback-errors", [])):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="AWS/SageMaker",
+            MetricName="Invocation5XXErrors",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+            Tags=tags,
+        )
+    try:
+        done = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json").json
+        assert [(item["kind"], item["name"]) for item in done["removed"]] == [("Alarm", "old-rollback-errors")]
+        (standing,) = cloudwatch.describe_alarms()["MetricAlarms"]
+        assert standing["AlarmName"] == "theirs-rollback-errors"
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=["old-rollback-errors", "theirs-rollback-errors"])
+
+
 def test_components_and_rules_without_an_endpoint_are_garbage(local_cloud: Terminal, cloud: Cloud) -> None:
     """An endpoint that somebody deleted by hand leaves all the rest; gc takes it in AWS's order."""
     local_cloud.run(*DEPLOY)
