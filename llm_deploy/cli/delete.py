@@ -32,7 +32,7 @@ def delete_endpoint(
     0 only when nothing is left.
     """
     from llm_deploy.cli import screen
-    from llm_deploy.deploy.receipt import plan_document
+    from llm_deploy.deploy.receipt import counted, plan_document
     from llm_deploy.targets import teardown
     from llm_deploy.targets.registry import connect
 
@@ -46,7 +46,8 @@ def delete_endpoint(
             screen.write_json(plan_document(found.plan))
         return
     if found.plan.changes:
-        screen.agree(f"Delete {len(found.plan.changes)} objects of {name} in {connection.region}?", yes=yes)
+        objects = counted(len(found.plan.changes), "object")
+        screen.agree(f"Delete {objects} of {name} in {connection.region}?", yes=yes)
     remove(found, timeout_s=timeout_s, as_json=as_json)
 
 
@@ -92,15 +93,15 @@ def remove(found: Removal, *, timeout_s: float, as_json: bool) -> Receipt:
 
 def _show_receipt(receipt: Receipt) -> None:
     from llm_deploy.cli import screen
-    from llm_deploy.deploy.receipt import money
+    from llm_deploy.deploy.receipt import counted, money, removed
 
     name = receipt.deployment
-    headline = f"{name} is gone; nothing left." if receipt.done else f"There is nothing of {name}; nothing left."
+    gone = removed(receipt.done)
+    headline = f"{name} is gone; nothing left." if gone else f"There is nothing of {name}; nothing left."
     typer.secho(headline, fg="green", err=True)
-    counts = Counter(item.kind for item in receipt.done)
-    if counts:
-        listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        screen.say(f"  removed        {len(receipt.done)} objects in {receipt.seconds:.1f} s: {listed}")
+    if gone:
+        listed = ", ".join(counted(count, kind) for kind, count in Counter(item.kind for item in gone).items())
+        screen.say(f"  removed        {counted(len(gone), 'object')} in {receipt.seconds:.1f} s: {listed}")
     screen.say(f"  still billing: {money(receipt.usd_per_hour)}")
 
 

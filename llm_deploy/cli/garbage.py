@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llm_deploy.cli import options
+from llm_deploy.errors import LeftoverError, LlmDeployError
 
 if TYPE_CHECKING:
     from llm_deploy.deploy.apply import Step
@@ -17,6 +19,20 @@ if TYPE_CHECKING:
     from llm_deploy.targets.sagemaker.strangers import Stranger
 
 YOUNG = "1h"
+
+
+@dataclass(slots=True)
+class End:
+    """What a removal did.
+
+    Attributes:
+        left: What was to go and stands.
+        failures: By deployment: why it could not be judged or cleared.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    failures: dict[str, LlmDeployError] = field(default_factory=dict)
 
 
 def collect_garbage(
@@ -45,7 +61,8 @@ def collect_garbage(
     """Find what carries llmdeploy's tags and no deployment claims. Shows it; removes it with --yes.
 
     A deployment is an endpoint with our tag. It claims what it uses and the generation before. Roles are not touched
-    (delete-roles does that), nor what a CloudFormation stack owns.
+    (delete-roles does that), nor what a CloudFormation stack owns. A deployment that cannot be judged or cleared does
+    not keep the others; with --yes the exit code is then that of the first such problem.
 
     \b
     llmdeploy gc                      # look
@@ -68,10 +85,10 @@ def collect_garbage(
     _show(found)
     others, hidden = _others(connection, shown=not as_json) if everything else ([], 0)
     act = yes and not dry_run
-    steps, left = _remove(what, found, timeout_s) if act else ([], [])
+    end = _remove(what, found, timeout_s) if act else End()
     if as_json:
-        screen.write_json(_document(found, others, hidden, steps, left))
-    _conclude(found, left, act=act)
+        screen.write_json(_document(found, others, hidden, end))
+    _conclude(found, end, act=act)
 
 
 def _show(found: Sequence[Garbage]) -> None:
@@ -83,7 +100,7 @@ def _show(found: Sequence[Garbage]) -> None:
         for item in each.spared:
             screen.say(f"  spared: {short_kind(item.found.kind)} {item.found.name}  ({item.spared})")
         if each.problem:
-            screen.say(f"  cannot be judged: {each.problem}")
+            screen.say(f"  cannot be judged: {each.problem.message}")
 
 
 def _others(connection: Connection, *, shown: bool) -> tuple[list[Stranger], int]:
@@ -109,32 +126,57 @@ def _others(connection: Connection, *, shown: bool) -> tuple[list[Stranger], int
     return others, seen.hidden
 
 
-def _remove(what: Search, found: Sequence[Garbage], timeout_s: float) -> tuple[list[Step], list[Left]]:
+def _remove(what: Search, found: Sequence[Garbage], timeout_s: float) -> End:
+    from llm_deploy.cli.main import show_error
+
+    end = End()
+    for each in found:
+        try:
+            _clear(what, each, timeout_s, end)
+        except LlmDeployError as error:
+            # What the others left lies about as well: each gets its chance before the run fails.
+            end.failures[each.deployment] = error
+            if error is not next(iter(end.failures.values())):
+                show_error(error)
+    return end
+
+
+def _clear(what: Search, each: Garbage, timeout_s: float, end: End) -> None:
+    """Remove what one deployment left, and look again."""
     from llm_deploy.cli import screen
     from llm_deploy.targets import garbage, teardown
 
-    steps: list[Step] = []
-    left: list[Left] = []
-    for each in found:
-        screen.follow(garbage.remove(what, each, timeout_s=timeout_s), steps)
-        left += [teardown.left(item, what.connection) for item in garbage.standing(what, each)]
-    return steps, left
-
-
-def _conclude(found: Sequence[Garbage], left: Sequence[Left], *, act: bool) -> None:
-    from llm_deploy.cli import screen
-    from llm_deploy.errors import LeftoverError
-
-    count = sum(len(each.plan.changes) for each in found)
+    if each.problem is not None:
+        raise each.problem
+    screen.follow(garbage.remove(what, each, timeout_s=timeout_s), end.steps)
+    left = [teardown.left(item, what.connection) for item in garbage.standing(what, each)]
+    end.left += left
     if left:
         listed = "".join(f"\n  {item}" for item in left)
         raise LeftoverError(f"still there after the removal:{listed}", hint="Run the same command again.")
-    if count == 0:
-        screen.say("No garbage.")
-    elif act:
+
+
+def _conclude(found: Sequence[Garbage], end: End, *, act: bool) -> None:
+    """The last line, or the first failure."""
+    from llm_deploy.cli import screen
+
+    if end.failures:
+        raise next(iter(end.failures.values()))
+    count = sum(len(each.plan.changes) for each in found)
+    if act and count:
         typer.secho("The garbage is gone; nothing of it left.", fg="green", err=True)
     else:
-        screen.say(f"Nothing was removed; --yes removes what is marked -: {count} in all.")
+        screen.say(last_line(count, sum(each.problem is not None for each in found)))
+
+
+def last_line(count: int, unjudged: int) -> str:
+    """What a look has found: so many objects of garbage, and so many deployments that could not be judged."""
+    from llm_deploy.deploy.receipt import counted
+
+    but = f" {counted(unjudged, 'deployment')} could not be judged." if unjudged else ""
+    if count:
+        return f"Nothing was removed; --yes removes what is marked -: {count} in all.{but}"
+    return f"No garbage in what could be judged.{but}" if unjudged else "No garbage."
 
 
 def _adopt(name: str, connection: Connection, *, yes: bool, dry_run: bool, as_json: bool) -> None:
@@ -154,12 +196,10 @@ def _adopt(name: str, connection: Connection, *, yes: bool, dry_run: bool, as_js
         screen.write_json({"kind": kind, "name": found.name, "deployment": deployment, "adopted": not dry_run})
 
 
-def _document(
-    found: Sequence[Garbage], others: Sequence[Stranger], hidden: int, steps: Sequence[Step], left: Sequence[Left]
-) -> dict[str, Any]:
+def _document(found: Sequence[Garbage], others: Sequence[Stranger], hidden: int, end: End) -> dict[str, Any]:
     from llm_deploy.cli import screen
     from llm_deploy.deploy.plan import short_kind
-    from llm_deploy.deploy.receipt import what_was_done
+    from llm_deploy.deploy.receipt import removed, what_was_done
 
     return {
         "garbage": [
@@ -177,9 +217,15 @@ def _document(
             for each in found
             for item in each.spared
         ],
-        "problems": [{"deployment": each.deployment, "problem": each.problem} for each in found if each.problem],
+        "problems": [
+            {"deployment": each.deployment, "problem": each.problem.message} for each in found if each.problem
+        ],
         "others": screen.json_of(list(others)),
         "hidden": hidden,
-        "removed": screen.json_of(list(what_was_done(steps))),
-        "left": screen.json_of(list(left)),
+        "removed": screen.json_of(list(removed(what_was_done(end.steps)))),
+        "left": screen.json_of(end.left),
+        "failed": [
+            {"deployment": name, "error": error.message, "exit_code": error.exit_code}
+            for name, error in end.failures.items()
+        ],
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +13,26 @@ from llm_deploy.cli import options
 from llm_deploy.errors import LlmDeployError
 
 if TYPE_CHECKING:
+    from llm_deploy.aws import Session
     from llm_deploy.deploy.receipt import Receipt
     from llm_deploy.targets.registry import Connection
     from llm_deploy.targets.sagemaker.lifetimes import Lifetime
+
+    Choice = Callable[[Sequence[Lifetime]], Sequence[Lifetime]]
+    """Which of some deployments have to go."""
+
+
+@dataclass(slots=True)
+class End:
+    """What became of what had to go.
+
+    Attributes:
+        spared: Names of what was deployed again before its turn came.
+    """
+
+    receipts: list[Receipt] = field(default_factory=list)
+    failures: dict[str, LlmDeployError] = field(default_factory=dict)
+    spared: list[str] = field(default_factory=list)
 
 
 def reap(
@@ -35,7 +54,7 @@ def reap(
     llmdeploy reap --older-than 12h --name dev-
 
     Each deployment is deleted as delete-endpoint does it. One that fails does not keep the others; the exit code is
-    0 when all that had to go is gone, else that of the first failure.
+    0 when all that had to go is gone, else that of the first failure. What was deployed again meanwhile is spared.
     """  # noqa: D301 - \b keeps the lines apart in --help
     from llm_deploy.cli import screen
     from llm_deploy.targets.registry import connect
@@ -44,17 +63,18 @@ def reap(
     connection = connect(target)
     screen.say(connection.describe())
     found = list(_lifetimes(connection, prefix))
-    doomed = chosen(found, expired=expired or older_than_s is None, older_than_s=older_than_s)
+    choice = partial(chosen, expired=expired or older_than_s is None, older_than_s=older_than_s)
+    doomed = choice(found)
     if not as_json:
         _show(found, doomed)
     act = yes and not dry_run
-    receipts, failures = _delete(doomed if act else (), connection, timeout_s)
+    end = _delete(doomed if act else (), choice, connection, timeout_s)
     if as_json:
-        screen.write_json(_document(found, doomed, receipts, failures))
+        screen.write_json(_document(found, doomed, end))
     if doomed and not act:
         screen.say(f"Nothing was deleted; --yes deletes {len(doomed)} of {len(found)}.")
-    if failures:
-        raise next(iter(failures.values()))
+    if end.failures:
+        raise next(iter(end.failures.values()))
 
 
 def chosen(found: Sequence[Lifetime], *, expired: bool, older_than_s: float | None) -> list[Lifetime]:
@@ -70,6 +90,20 @@ def chosen(found: Sequence[Lifetime], *, expired: bool, older_than_s: float | No
     ]
 
 
+def spared(name: str, choice: Choice, session: Session) -> str:
+    """Why a deployment that had to go need not any more; empty when it still has to."""
+    from llm_deploy.targets.sagemaker import lifetimes
+    from llm_deploy.targets.sagemaker.lifetimes import remaining
+
+    fresh = list(lifetimes.lifetimes(session, iter([name]), lifetimes.now()))
+    if not fresh or choice(fresh):
+        return ""  # of one without an endpoint, the rest still has to go
+    if fresh[0].status == "Deleting":
+        return "it is being deleted already"
+    left_s = fresh[0].left_s
+    return "it was deployed again meanwhile" + ("" if left_s is None else f", {remaining(left_s)}")
+
+
 def _lifetimes(connection: Connection, prefix: str) -> Sequence[Lifetime]:
     from llm_deploy.targets.sagemaker import lifetimes
     from llm_deploy.targets.sagemaker.overview import deployments
@@ -79,25 +113,32 @@ def _lifetimes(connection: Connection, prefix: str) -> Sequence[Lifetime]:
 
 
 def _delete(
-    doomed: Sequence[Lifetime], connection: Connection, timeout_s: float
-) -> tuple[list[Receipt], dict[str, LlmDeployError]]:
-    from llm_deploy.cli import delete
+    doomed: Sequence[Lifetime],
+    choice: Choice,
+    connection: Connection,
+    timeout_s: float,
+) -> End:
+    from llm_deploy.cli import delete, screen
     from llm_deploy.cli.main import show_error
     from llm_deploy.targets import teardown
 
-    receipts: list[Receipt] = []
-    failures: dict[str, LlmDeployError] = {}
+    end = End()
     for each in doomed:
         try:
+            # Deletions take long: whoever saw that this one expires may have deployed it again by now.
+            if why := spared(each.name, choice, connection.session):
+                end.spared.append(each.name)
+                screen.say(f"{each.name} is spared: {why}.")
+                continue
             found = teardown.prepare(each.name, connection)
             delete.show(found)
-            receipts.append(delete.remove(found, timeout_s=timeout_s, as_json=False))
+            end.receipts.append(delete.remove(found, timeout_s=timeout_s, as_json=False))
         except LlmDeployError as error:
             # The others bill as well: each gets its chance before the run fails.
-            failures[each.name] = error
-            if error is not next(iter(failures.values())):
+            end.failures[each.name] = error
+            if error is not next(iter(end.failures.values())):
                 show_error(error)
-    return receipts, failures
+    return end
 
 
 def _show(found: Sequence[Lifetime], doomed: Sequence[Lifetime]) -> None:
@@ -128,15 +169,15 @@ def _show(found: Sequence[Lifetime], doomed: Sequence[Lifetime]) -> None:
 def _document(
     found: Sequence[Lifetime],
     doomed: Sequence[Lifetime],
-    receipts: Sequence[Receipt],
-    failures: dict[str, LlmDeployError],
+    end: End,
 ) -> dict[str, Any]:
     from llm_deploy.cli import screen
 
     return {
         "deployments": [{**screen.json_of(each), "delete": each in doomed} for each in found],
-        "deleted": [receipt.document() for receipt in receipts],
+        "deleted": [receipt.document() for receipt in end.receipts],
+        "spared": end.spared,
         "failed": [
-            {"name": name, "error": error.message, "exit_code": error.exit_code} for name, error in failures.items()
+            {"name": name, "error": error.message, "exit_code": error.exit_code} for name, error in end.failures.items()
         ],
     }

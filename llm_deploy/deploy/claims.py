@@ -50,8 +50,13 @@ def unclaimed(inventory: Inventory, now: datetime, older_than_s: float) -> tuple
     endpoint = endpoint_of(inventory)
     rest = [found for found in inventory.ours() if found.key not in claims]
     young = {found.key for found in rest if _age_s(found, now) < older_than_s}
+    whole_is_young = endpoint is None and bool(young)
     return tuple(
-        Unclaimed(found, _why(found, endpoint), _spared(found, young, whole_is_young=endpoint is None and bool(young)))
+        Unclaimed(
+            found,
+            _why(found, endpoint),
+            _held(found, inventory) or _spared(found, young, whole_is_young=whole_is_young),
+        )
         for found in rest
     )
 
@@ -121,9 +126,13 @@ def _why(found: Found, endpoint: Found | None) -> str:
     return "what it belonged to is gone"
 
 
+def _held(found: Found, inventory: Inventory) -> str:
+    """A stack that is gone holds nothing any more of what it left."""
+    stack = stack_of(found.tags)
+    return f"of the stack {stack}" if stack in inventory.stacks else ""
+
+
 def _spared(found: Found, young: set[Key], *, whole_is_young: bool) -> str:
-    if stack := stack_of(found.tags):
-        return f"of the stack {stack}"
     if found.key in young:
         return "young: somebody may be deploying it"
     return "others of its deployment are young: somebody may be deploying it" if whole_is_young else ""
@@ -135,5 +144,5 @@ def _age_s(found: Found, now: datetime) -> float:
 
 
 def _variants(properties: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    variants: Iterable[Mapping[str, Any]] = properties.get("ProductionVariants", ())
-    return variants
+    """Those that answer, and those that get a copy of the requests: both need their model."""
+    return (*properties.get("ProductionVariants", ()), *properties.get("ShadowProductionVariants", ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -88,6 +89,19 @@ def what_was_done(steps: Iterable[Step]) -> tuple[Done, ...]:
     return tuple(
         Done(step.action.value, short_kind(step.kind), step.name, round(step.elapsed_s, 2)) for step in finished
     )
+
+
+def removed(done: Iterable[Done]) -> tuple[Done, ...]:
+    """What is gone, each object once: a stack's deletion and what comes after it may both tell of one."""
+    gone = {(item.kind, item.name): item for item in done if item.action == Action.DELETE.value}
+    return tuple(gone.values())
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words: `1 Model`, `2 ScalingPolicies`."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{count} {noun}s"
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

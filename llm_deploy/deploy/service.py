@@ -51,8 +51,12 @@ class DeploymentService:
 
     def inventory(self, deployment: str, wanted: Sequence[Resource] = ()) -> Inventory:
         """What the cloud holds of a deployment, and at the names that it wants."""
-        found = take_inventory(deployment, wanted, self.resource_manager.managers)
-        return replace(found, released=frozenset(name for name in found.stacks if not self.stack_exists(name)))
+        return self.with_released(take_inventory(deployment, wanted, self.resource_manager.managers))
+
+    def with_released(self, found: Inventory) -> Inventory:
+        """An inventory that knows which of the stacks that its objects name are gone."""
+        gone = frozenset(name for name in found.stacks if not self.stack_exists(name))
+        return replace(found, released=found.released | gone)
 
     def plan(self, deployment: str, wanted: Sequence[Resource]) -> Plan:
         """What has to change. Reads only. Raises ConflictError where a name is not ours to take."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import datetime
 
 import pytest
 
@@ -58,6 +60,49 @@ def test_what_nobody_claims_goes_and_what_serves_stays(local_cloud: Terminal, cl
     assert cloud.left == serving
     assert "Paris" in local_cloud.run("invoke", "twin", "The capital of France is", "--max-new-tokens", "8").out
     assert "No garbage" in local_cloud.run("gc", "--older-than", "0s").err
+
+
+def test_what_a_deleted_stack_left_goes_and_what_a_stack_holds_stays(local_cloud: Terminal, cloud: Cloud) -> None:
+    """CloudFormation says which stacks stand; a tag that names one that is gone protects nothing."""
+    model = {"ExecutionRoleArn": cloud.variables["AWS_ARN_ROLE"], "PrimaryContainer": {"Image": IMAGE}}
+    template = {"Resources": {"Theirs": {"Type": "AWS::SageMaker::Model", "Properties": model}}}
+    stacks = cloud.client("cloudformation")
+    stacks.create_stack(StackName="standing", TemplateBody=json.dumps(template))
+    stacks.get_waiter("stack_create_complete").wait(StackName="standing", WaiterConfig={"Delay": 1})
+    for stack in ("standing", "gone"):
+        make_model(cloud, f"old-{stack}", [*OLD, {"Key": "llmdeploy:stack", "Value": stack}])
+    done = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json").json
+    assert [item["name"] for item in done["removed"]] == ["old-gone"]
+    assert [(item["name"], item["why"]) for item in done["spared"]] == [("old-standing", "of the stack standing")]
+    stacks.delete_stack(StackName="standing")
+    stacks.get_waiter("stack_delete_complete").wait(StackName="standing", WaiterConfig={"Delay": 1})
+    done = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json").json
+    assert [item["name"] for item in done["removed"]] == ["old-standing"]
+    assert cloud.left == {}
+
+
+def test_alarms_that_are_all_that_is_left_are_garbage(local_cloud: Terminal, cloud: Cloud) -> None:
+    """Ours by their tag; an alarm that is merely named alike is not touched."""
+    cloudwatch = cloud.client("cloudwatch")
+    for name, tags in (("old-rollback-errors", OLD), ("theirs-rollback-errors", [])):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="AWS/SageMaker",
+            MetricName="Invocation5XXErrors",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+            Tags=tags,
+        )
+    try:
+        done = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json").json
+        assert [(item["kind"], item["name"]) for item in done["removed"]] == [("Alarm", "old-rollback-errors")]
+        (standing,) = cloudwatch.describe_alarms()["MetricAlarms"]
+        assert standing["AlarmName"] == "theirs-rollback-errors"
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=["old-rollback-errors", "theirs-rollback-errors"])
 
 
 def test_components_and_rules_without_an_endpoint_are_garbage(local_cloud: Terminal, cloud: Cloud) -> None:
@@ -122,6 +167,30 @@ def test_reap_deletes_what_outlived_its_ttl_and_nothing_else(local_cloud: Termin
     assert local_cloud.run("reap", "--expired", "--yes").out == ""
 
 
+@pytest.mark.parametrize("endpoint_type", ["inference-component", "model"])
+def test_a_rollback_begins_the_ttl_anew(local_cloud: Terminal, cloud: Cloud, endpoint_type: str) -> None:
+    """What it leads back to was made long ago; counted from there, the deployment would be reaped at once."""
+    deploy = (*DEPLOY, "--endpoint-type", endpoint_type, "--set", "ttl=10m")
+
+    def end() -> datetime:
+        return datetime.fromisoformat(local_cloud.run("status", "twin", "--json").json["expires_at"])
+
+    local_cloud.run(*deploy)
+    local_cloud.run(*deploy, "--set", "limits.max_input_tokens=1024")
+    deployed = end()
+    time.sleep(1)
+    local_cloud.run("rollback", "twin", "--yes")
+    returned = end()
+    assert returned > deployed
+    time.sleep(1)
+    local_cloud.run(*deploy)
+    assert end() == returned, "what changes nothing does not extend it"
+    time.sleep(1)
+    local_cloud.run(*deploy, "--set", "limits.max_input_tokens=1024")
+    assert end() > returned, "an older spec again is a deployment as well"
+    assert cloud.left
+
+
 def test_a_ttl_that_a_spec_drops_is_dropped(local_cloud: Terminal, cloud: Cloud) -> None:
     """Else a deployment that was to stay would be reaped. It changes a tag and nothing else."""
     local_cloud.run(*DEPLOY, "--set", "ttl=10m")
@@ -150,6 +219,12 @@ def test_one_deployment_that_cannot_be_deleted_does_not_keep_the_others(local_cl
     )
     problems = local_cloud.run("gc", "--json").json["problems"]
     assert [item["deployment"] for item in problems] == ["a-twin"], "what cannot be judged is told and left alone"
+    assert "No garbage in what could be judged. 1 deployment could not be judged." in local_cloud.run("gc").err
+    make_model(cloud, "old-12345678", OLD)
+    tidied = local_cloud.run("gc", "--older-than", "0s", "--yes", "--json", code=7)
+    assert [item["name"] for item in tidied.json["removed"]] == ["old-12345678"], "it does not keep the others"
+    assert [(item["deployment"], item["exit_code"]) for item in tidied.json["failed"]] == [("a-twin", 7)]
+    assert "No garbage" not in tidied.err
     done = local_cloud.run("reap", "--older-than", "0s", "--yes", "--json", code=7)
     assert [item["name"] for item in done.json["failed"]] == ["a-twin"]
     assert [receipt["deployment"] for receipt in done.json["deleted"]] == ["twin"]

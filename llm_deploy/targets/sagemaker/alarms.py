@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.deploy.inventory import Found
-from llm_deploy.errors import NotFoundError
+from llm_deploy.errors import AccessDeniedError, NotFoundError
 from llm_deploy.resource import ALARM, Resource, owner, tag_list, tag_map
 from llm_deploy.targets.sagemaker.rollouts import alarm_names
 
@@ -35,6 +35,15 @@ class AlarmManager:
         """The alarms that a deployment made."""
         found = (self._found(alarm) for alarm in self._described(alarm_names(deployment)))
         return tuple(item for item in found if item is not None and item.owned_by == deployment)
+
+    def owners(self, prefix: str = "") -> set[str]:
+        """The deployments that alarms name in their tags, of all alarms named as ours are, and with this prefix."""
+        name = {"AlarmNamePrefix": prefix} if prefix else {}
+        with aws_errors("list alarms"):
+            pages = self.cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"], **name)
+            alarms = [alarm for page in pages for alarm in page["MetricAlarms"]]
+        named = (alarm for alarm in alarms if alarm["AlarmName"].endswith(alarm_names("")))
+        return {mine for alarm in named if (mine := self._owner(alarm)) is not None}
 
     def create(self, resource: Resource) -> None:
         """Put it, with its tags."""
@@ -70,6 +79,13 @@ class AlarmManager:
             answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm"])
         found: list[Document] = answer["MetricAlarms"]
         return found
+
+    def _owner(self, alarm: Document) -> str | None:
+        try:
+            found = self._found(alarm)
+        except AccessDeniedError:
+            return None  # somebody else's, for a narrow identity may read the tags of its own alone
+        return None if found is None else found.owned_by
 
     def _found(self, alarm: Document) -> Found | None:
         try:

@@ -18,9 +18,9 @@ def machines(session: Session, endpoint: Found) -> Machines:
     """By variant: type, current and desired number; during an update also those that come up beside the old ones.
 
     An endpoint that is being created is described without its variants, while AWS bills its machines already: then the
-    numbers are what its config asks for. Empty where that config is gone.
+    numbers are what its config asks for. Empty where that config is gone, or AWS does not say which it is.
     """
-    asked = _asked(session, str(endpoint.properties["EndpointConfigName"]))
+    asked = _asked(session, endpoint.properties.get("EndpointConfigName"))
     running = tuple(_running(endpoint.properties.get("ProductionVariants", ()), asked))
     pending = tuple(_pending(endpoint.properties.get("PendingDeploymentSummary", {}).get("ProductionVariants", ())))
     return (*(running or tuple(_starting(asked))), *pending)
@@ -42,9 +42,9 @@ def usd_per_hour(instances: Sequence[Mapping[str, Any]], region: str) -> float |
     return total
 
 
-def _asked(session: Session, config: str) -> Mapping[str, Mapping[str, Any]]:
+def _asked(session: Session, config: str | None) -> Mapping[str, Mapping[str, Any]]:
     try:
-        found = EndpointConfigManager(session).find(config)
+        found = EndpointConfigManager(session).find(config) if config else None
     except AccessDeniedError:
         return {}  # a config that somebody else named: its machines are not known, and so is their price
     return {variant["VariantName"]: variant for variant in (found.properties["ProductionVariants"] if found else ())}

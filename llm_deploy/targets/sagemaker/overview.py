@@ -13,7 +13,7 @@ from llm_deploy.deploy.inventory import Found
 from llm_deploy.errors import AccessDeniedError, NotFoundError
 from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL, stack_of
 from llm_deploy.targets.sagemaker.hosting import EndpointManager, InferenceComponentManager
-from llm_deploy.targets.sagemaker.lifetimes import expiry, ttl_s
+from llm_deploy.targets.sagemaker.lifetimes import expiry, now, ttl_s
 from llm_deploy.targets.sagemaker.machines import machines
 from llm_deploy.targets.sagemaker.tags import tags_of
 
@@ -101,7 +101,7 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
         reason=endpoint.reason,
         endpoint_type=endpoint.tags.get(TAG_ENDPOINT_TYPE, "unknown"),
         model=endpoint.tags.get(TAG_MODEL, "unknown"),
-        config=endpoint.properties["EndpointConfigName"],
+        config=endpoint.properties.get("EndpointConfigName", "unknown"),
         created_at=endpoint.created_at,
         instances=machines(session, endpoint),
         components=tuple(_component(found) for found in components),
@@ -112,14 +112,14 @@ def deployment_status(session: Session, name: str) -> DeploymentStatus:
             if key.startswith("aws:")
         },
         stack=stack_of(endpoint.tags),
-        expires_at=expiry(session, endpoint),
+        expires_at=expiry(session, endpoint, now()),
     )
 
 
 def _expires_at(session: Session, name: str, tags: Mapping[str, str]) -> datetime | None:
     """Only a deployment with a ttl is looked at more closely than the list does."""
     endpoint = EndpointManager(session).find(name) if ttl_s(tags) is not None else None
-    return expiry(session, endpoint) if endpoint else None
+    return expiry(session, endpoint, now()) if endpoint else None
 
 
 def _component(found: Found) -> ComponentStatus:

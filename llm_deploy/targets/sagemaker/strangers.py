@@ -6,7 +6,7 @@ prefix alone sees only that; what it may not look at is counted, not judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llm_deploy.aws import Session, aws_errors
@@ -124,19 +124,25 @@ def new_owner(session: Session, found: Found) -> str:
 
     Raises:
         ConflictError: It is ours already, a stack owns it, or something that is not ours uses it.
+        AccessDeniedError: What these credentials may not look at may use it.
     """
     what = f"{short_kind(found.kind)} '{found.name}'"
     if mine := owner(found.tags):
         raise ConflictError(f"{what} is llmdeploy's already, of deployment '{mine}'.", hint=_HANDLED.format(mine))
     if stack := stack_of(found.tags):
         raise ConflictError(f"{what} belongs to the CloudFormation stack '{stack}'.", hint="Delete the stack.")
-    users = list(_users(session, found))
+    users, hidden = _users(session, found)
     for user in users:
         if owner(user.tags) is None:
             raise ConflictError(
                 f"{what} is used by {short_kind(user.kind)} '{user.name}', which is not llmdeploy's.",
                 hint=f"Adopt that first: `llmdeploy gc --adopt {short_kind(user.kind)}/{user.name}`.",
             )
+    if hidden:
+        raise AccessDeniedError(
+            f"{what} may be in use: {hidden} objects may not be looked at with these credentials.",
+            hint="Adopt it with credentials that may describe every hosting object of the region.",
+        )
     own_name = scaled(found.name)[1] if found.kind == SCALABLE_TARGET else found.name
     return next((mine for user in users if (mine := owner(user.tags))), own_name)
 
@@ -191,14 +197,18 @@ def _dangling_targets(session: Session) -> Iterator[Stranger]:
             yield Stranger(short_kind(SCALABLE_TARGET), name, "what it scaled is gone", 0.0, stack_of(tags))
 
 
-def _users(session: Session, found: Found) -> Iterable[Found]:
-    """What stands on an object, or what a component or scalable target stands on: that decides whose it will be."""
+def _users(session: Session, found: Found) -> tuple[Sequence[Found], int]:
+    """What stands on an object, or what a component or scalable target stands on: that decides whose it will be.
+
+    Also how many objects may stand on it unseen.
+    """
     if found.kind in {MODEL, ENDPOINT_CONFIG}:
-        return census(session).users(found.key)
+        seen = census(session)
+        return tuple(seen.users(found.key)), seen.hidden
     on: Found | None = None
     if found.kind == INFERENCE_COMPONENT:
         on = EndpointManager(session).find(str(found.properties["EndpointName"]))
     elif found.kind == SCALABLE_TARGET:
         what, name = scaled(found.name)
         on = (EndpointManager if what == "endpoint" else InferenceComponentManager)(session).find(name)
-    return [on] if on else []
+    return ((on,) if on else ()), 0

@@ -72,6 +72,13 @@ def test_a_components_model_is_in_use() -> None:
     assert garbage(endpoint, component, *objects) == {"m2"}
 
 
+def test_a_shadow_variants_model_is_in_use() -> None:
+    """It serves copies of the requests; without its model the endpoint could not scale or be updated."""
+    shadow = {"ProductionVariants": [{"ModelName": "m3"}], "ShadowProductionVariants": [{"ModelName": "m1"}]}
+    models = [ours(MODEL, f"m{n}", 30 - n) for n in (1, 2, 3, 4)]
+    assert garbage(ENDPOINT_UP, ours(ENDPOINT_CONFIG, "c3", 24, **shadow), *models) == {"m2"}, "m4 is one to go back to"
+
+
 @pytest.mark.parametrize("state", [State.BUSY, State.DELETING])
 @pytest.mark.parametrize("busy", [ENDPOINT, INFERENCE_COMPONENT])
 def test_while_something_is_under_way_everything_is_claimed(state: State, busy: str) -> None:
@@ -120,6 +127,19 @@ def test_what_a_stack_owns_is_spared() -> None:
     """Only the stack's deletion may remove it, else the stack is broken."""
     (found,) = judged(replace(ours(MODEL, "m"), tags={TAG_OF_CLOUDFORMATION: "my-stack"}))
     assert found.spared == "of the stack my-stack"
+
+
+def test_what_a_deleted_stack_left_is_garbage() -> None:
+    """Its tags stay on what it retained, and nobody else would ever remove it. Its age counts as of all else."""
+    left = [replace(ours(MODEL, name), tags={TAG_OF_CLOUDFORMATION: name}) for name in ("gone", "standing")]
+    inventory = Inventory("twin", {found.key: found for found in left}, released=frozenset({"gone"}))
+    assert {item.found.name: item.spared for item in unclaimed(inventory, NOW, HOUR_S)} == {
+        "gone": "",
+        "standing": "of the stack standing",
+    }
+    young = replace(left[0], created_at=NOW)
+    (found,) = unclaimed(replace(inventory, found={young.key: young}), NOW, HOUR_S)
+    assert found.spared == "young: somebody may be deploying it"
 
 
 @given(

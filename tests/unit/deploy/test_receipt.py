@@ -9,7 +9,7 @@ import pytest
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.inventory import Found, Inventory
 from llm_deploy.deploy.plan import Action, Difference, plan
-from llm_deploy.deploy.receipt import masked, masked_difference, plan_document, what_was_done
+from llm_deploy.deploy.receipt import counted, masked, masked_difference, plan_document, removed, what_was_done
 from llm_deploy.resource import INFERENCE_COMPONENT, MODEL, TAG_DEPLOYMENT, Resource
 from llm_deploy.spec.masking import MASK
 
@@ -78,3 +78,26 @@ def test_a_receipt_lists_what_was_done_and_not_what_was_in_place() -> None:
     ]
     (done,) = what_was_done(steps)
     assert (done.action, done.kind, done.name, done.seconds) == ("+", "Model", "m", 1.23)
+
+
+def test_what_was_removed_is_counted_once_and_without_what_was_changed() -> None:
+    """A stack that is being updated is waited for first, and what it keeps is removed after it."""
+    actions = [(Action.UPDATE, "m"), (Action.DELETE, "m"), (Action.DELETE, "m"), (Action.DELETE, "n")]
+    done = what_was_done(Step(Stage.DONE, action, MODEL, name) for action, name in actions)
+    assert [item.action for item in done] == ["~", "-", "-", "-"], "the record tells all of it"
+    assert [(item.kind, item.name) for item in removed(done)] == [("Model", "m"), ("Model", "n")]
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "words"),
+    [
+        (1, "ScalingPolicy", "1 ScalingPolicy"),
+        (2, "ScalingPolicy", "2 ScalingPolicies"),
+        (2, "Model", "2 Models"),
+        (2, "AccessKey", "2 AccessKeys"),
+        (0, "object", "0 objects"),
+    ],
+)
+def test_numbers_of_things_are_said_as_people_say_them(count: int, noun: str, words: str) -> None:
+    """Of the kinds that a removal may tell of."""
+    assert counted(count, noun) == words

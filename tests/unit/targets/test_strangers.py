@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from llm_deploy.aws import Session
-from llm_deploy.errors import ConflictError, NotFoundError, SpecError
+from llm_deploy.errors import AccessDeniedError, ConflictError, NotFoundError, SpecError
 from llm_deploy.resource import TAG_DEPLOYMENT, tag_list
 from llm_deploy.targets.sagemaker.strangers import adopt, census, find, new_owner, strangers
 
@@ -164,6 +164,23 @@ def test_what_must_not_be_adopted(name: str, tags: dict[str, dict[str, str]], me
     with pytest.raises(ConflictError, match=message):
         new_owner(session(aws), find(session(aws), name))
     assert aws.added == []
+
+
+@pytest.mark.parametrize("name", ["idle-m", "idle-c"])
+def test_what_something_hidden_may_use_is_not_adopted(name: str) -> None:
+    """A narrow identity cannot know; the message says how many objects it could not look at."""
+    aws = account(hidden=frozenset({"e", "c"}))
+    with pytest.raises(AccessDeniedError, match=f"{name}' may be in use: 2 objects may not be looked at"):
+        new_owner(session(aws), find(session(aws), name))
+
+
+def test_a_shadow_variant_is_a_use() -> None:
+    """Else its model would be told as unused, adopted and removed under an endpoint that serves."""
+    aws = account()
+    aws.objects["endpoint_config", "c"]["ShadowProductionVariants"] = [{"VariantName": "s", "ModelName": "idle-m"}]
+    assert "idle-m" not in told(aws)
+    with pytest.raises(ConflictError, match="is used by EndpointConfig 'c'"):
+        new_owner(session(aws), find(session(aws), "idle-m"))
 
 
 def test_a_name_that_several_kinds_have_must_be_told_apart() -> None:
