@@ -113,6 +113,11 @@ def checked(trust: Trust) -> Trust:
             "--oidc-subject repo:ORG/REPO:environment:ENV",
         )
     for subject in trust.oidc_subjects:
+        if not subject.strip() or subject != subject.strip():
+            raise SpecError(
+                f"--oidc-subject {subject!r}: expected a subject without white space around it, such as "
+                "repo:ORG/REPO:environment:ENV."
+            )
         if re.search(r"[*?$]", subject):
             raise SpecError(
                 f"--oidc-subject {subject}: expected a whole subject, such as repo:ORG/REPO:environment:ENV; a pattern "

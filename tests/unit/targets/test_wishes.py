@@ -118,6 +118,9 @@ def test_a_provider_and_its_subjects_go_together_and_are_whole() -> None:
     for trust in (wishes.Trust(oidc_provider="x.org"), wishes.Trust(oidc_subjects=("repo:o/r:environment:e",))):
         with pytest.raises(SpecError, match="go together"):
             wishes.checked(trust)
+    for subject in ("", " ", " repo:o/r:environment:e", "repo:o/r:environment:e\n"):
+        with pytest.raises(SpecError, match="without white space around it"):
+            wishes.checked(wishes.Trust(oidc_provider="x.org", oidc_subjects=(subject,)))
     for subject in ("repo:org/*", "repo:org/shop:*", "repo:org/sho?:ref:x", "${aws:username}"):
         with pytest.raises(SpecError, match="whole subject"):
             wishes.checked(wishes.Trust(oidc_provider="x.org", oidc_subjects=("repo:o/r:environment:e", subject)))
