@@ -231,6 +231,9 @@ def test_the_least_policy_needs_no_account(terminal: Terminal) -> None:
     assert len(invoking["Statement"]) == 1
     assert "expected deploy, invoke, execution" in terminal.run(*told, "--for", "nobody", code=3).err
     assert "12 digits" in terminal.run("policy", "s.yaml", "--account", "12", code=3).err
+    for more in ((), ("--account", "123456789012")):  # with and without a cloud to ask
+        wrong = terminal.run("policy", "s.yaml", "--region", "mars-1", *more, code=3).err
+        assert "region 'mars-1': expected one such as eu-central-1." in wrong
     terminal.run("policy", "s.yaml", code=4)
     role = "arn:aws:iam::210987654321:role/containers"
     assert role in terminal.run("policy", "s.yaml", AWS_ARN_ROLE=role).out
