@@ -123,39 +123,24 @@ def _identity(name: str) -> Identity:
 def _place(
     spec: DeploymentSpec, settings: Settings, account: str | None, region: str | None, target: str | None
 ) -> Place:
-    from llm_deploy import catalog
-    from llm_deploy.spec import Place
+    from llm_deploy.targets import blueprint
 
-    role = _named_role(spec, settings)
+    role = blueprint.named_role(spec, settings)
     number = account or (role.split(":")[4] if role and target is None else None)
-    if number is None:
-        from llm_deploy.targets.registry import connect
+    if number is not None:
+        return blueprint.place_in(region or settings.AWS_REGION, number)
+    if region is not None:
+        blueprint.check_region(region)  # before a cloud is asked
+    from llm_deploy.targets.registry import connect
 
-        connection = connect(target, settings=settings)
-        return connection.place.model_copy(update={"region": region} if region else {})
-    where = region or settings.AWS_REGION
-    return Place(partition=catalog.partition(where), region=where, account=_digits(number))
-
-
-def _digits(account: str) -> str:
-    import re
-
-    from llm_deploy.errors import SpecError
-
-    if re.fullmatch(r"[0-9]{12}", account) is None:
-        raise SpecError(f"--account {account}: expected the 12 digits of an AWS account.")
-    return account
-
-
-def _named_role(spec: DeploymentSpec, settings: Settings) -> str | None:
-    from llm_deploy.targets.roles import kept_role_arn
-
-    return spec.execution_role_arn or settings.AWS_ARN_ROLE or kept_role_arn()
+    here = connect(target, settings=settings).place
+    return blueprint.place_in(region, here.account) if region is not None else here
 
 
 def _role(spec: DeploymentSpec, settings: Settings, place: Place) -> str:
     """The role that is named, if it is of this account; else the one that `create-roles CONFIG` makes."""
+    from llm_deploy.targets.blueprint import named_role
     from llm_deploy.targets.sagemaker.iam import RolesWish
 
-    named = _named_role(spec, settings)
+    named = named_role(spec, settings)
     return named if named and named.split(":")[4] == place.account else RolesWish(place, spec.name).execution_role_arn

@@ -161,12 +161,17 @@ def delete_roles(
     output: Output = Path(),
     profile: Profile = None,
     use_env_keys: UseEnvKeys = False,
+    even_in_use: Annotated[
+        bool, typer.Option("--even-in-use", help="Also while deployments need the roles; they stay and bill.")
+    ] = False,
     target: options.Target = None,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Remove the roles, the policies, the user and its key that create-roles made, and the two files.
+
+    Refused while deployments with the prefix are there: they would bill on, and nobody could delete them.
 
     Needs the same IAM rights as create-roles: what is in .env is the identity's that goes, and is not used. The
     account's service-linked role for autoscaling stays: others may scale under it.
@@ -179,7 +184,7 @@ def delete_roles(
             _settings(profile, use_env_keys=use_env_keys), target, output, config=config, prefix=prefix
         )
         screen.say(connection.describe())
-        plan = roles.plan_deletion()
+        plan = roles.plan_deletion(even_in_use=even_in_use)
         screen.show_plan(plan, f"{roles.wish.deployment}:")
         if dry_run:
             if as_json:

@@ -40,6 +40,7 @@ class AnswerDecoder:
         self._dialect = dialect
         self._events = SseDecoder()
         self._texts: list[str] = []
+        self._begun = False
         self._finished = False
         self._closed = False
         self._failure: LlmDeployError | None = None
@@ -90,7 +91,7 @@ class AnswerDecoder:
         if event.name not in _NAMED_EVENTS:
             return []
         if event.data.strip() == DONE:
-            return [] if self._finished else [Chunk("", finish_reason="unknown")]
+            return self._done()
         try:
             document = json.loads(event.data)
         except (ValueError, RecursionError):
@@ -99,9 +100,19 @@ class AnswerDecoder:
         if failure is not None:
             raise self._reported(error_for(failure, where="the model server, in the middle of its answer,"))
         try:
-            return self._read_document(document) or []
+            chunks = self._read_document(document)
         except MALFORMED as error:
             raise WireFormatError(f"an event is not of the {self._dialect} dialect: {_quote(event.data)}") from error
+        self._begun = self._begun or chunks is not None
+        return chunks or []
+
+    def _done(self) -> list[Chunk]:
+        if not self._begun:
+            raise StreamBrokenError(
+                f"the model server ended its answer before any event of the {self._dialect} dialect",
+                hint="The model server's log says why; another dialect may be the right one.",
+            )
+        return [] if self._finished else [Chunk("", finish_reason="unknown")]
 
     def _unreadable(self, event: Event) -> list[Chunk]:
         if event.name == "error":

@@ -89,8 +89,8 @@ def draft(
     """
     settings = settings or load_settings()
     loaded = catalog.load_spec(config, settings=settings, overrides=overrides or {}, endpoint_type=endpoint_type)
-    place = _place(region or settings.AWS_REGION, account)
-    found = of_spec(loaded.spec, place, settings, with_roles=with_roles, prefix=prefix)
+    where = place_in(region or settings.AWS_REGION, account)
+    found = of_spec(loaded.spec, where, settings, with_roles=with_roles, prefix=prefix)
     return replace(found, notes=tuple(dict.fromkeys((*loaded.notes, *found.notes))))
 
 
@@ -98,6 +98,8 @@ def of_spec(
     spec: DeploymentSpec, place: Place, settings: Settings, *, with_roles: bool = False, prefix: str | None = None
 ) -> Blueprint:
     """A blueprint of a spec for a place, which may be symbolic. Raises SpecError."""
+    if prefix is not None and not with_roles:
+        raise SpecError(f"--prefix {prefix}: without roles it says nothing.", hint="Add --with-roles, or leave it out.")
     named = named_role(spec, settings)
     roles: tuple[Resource, ...] = ()
     value: str | Ref | Parameter
@@ -136,14 +138,20 @@ def roles_wish(spec: DeploymentSpec, place: Place, prefix: str | None = None) ->
     )
 
 
-def _place(region: str, account: str | None) -> Place:
-    if re.fullmatch(REGION_PATTERN, region) is None:
-        raise SpecError(f"region {region!r}: expected one such as eu-central-1.", hint="Use --region or AWS_REGION.")
+def place_in(region: str, account: str | None) -> Place:
+    """A place from what somebody typed; without an account, that of whatever stack it is for. Raises SpecError."""
+    check_region(region)
     if account is None:
         return Place(partition=PARTITION_OF_STACK, region=region, account=ACCOUNT_OF_STACK)
     if not _ACCOUNT.fullmatch(account):
         raise SpecError(f"account {account!r}: expected the 12 digits of an AWS account.")
     return Place(partition=catalog.partition(region), region=region, account=account)
+
+
+def check_region(region: str) -> None:
+    """Raises SpecError where it does not look like a region."""
+    if re.fullmatch(REGION_PATTERN, region) is None:
+        raise SpecError(f"region {region!r}: expected one such as eu-central-1.", hint="Use --region or AWS_REGION.")
 
 
 def _of_account(role: str, place: Place) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,16 @@ from llm_deploy.deploy.apply import NOT_YET_S, Clock, Stage, Step, SystemClock
 from llm_deploy.deploy.inventory import Managers
 from llm_deploy.deploy.plan import Action, Change, Plan
 from llm_deploy.deploy.service import DeploymentService
-from llm_deploy.errors import AccessDeniedError, ConflictError, SpecError
-from llm_deploy.resource import ACCESS_KEY, ROLE, USER, Resource
+from llm_deploy.errors import AccessDeniedError, ConflictError, NotFoundError, SpecError
+from llm_deploy.resource import ACCESS_KEY, ROLE, USER, Resource, owner
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import iam, wishes
 from llm_deploy.targets.sagemaker.identity_files import ENV_FILE, USER_FILE, IdentityFiles, kept_role_arn
+from llm_deploy.targets.sagemaker.leftovers import listed
 from llm_deploy.targets.sagemaker.managed_policies import ManagedPolicyManager
 from llm_deploy.targets.sagemaker.managers import identity_managers
 from llm_deploy.targets.sagemaker.statements import Scope, needs, policy, purpose, statements
+from llm_deploy.targets.sagemaker.tags import tags_of
 
 if TYPE_CHECKING:
     from llm_deploy.settings import Settings
@@ -29,6 +32,9 @@ __all__ = ["Roles", "administrator", "kept_role_arn", "wish_for"]
 
 USABLE_EVERY_S = 2.0
 """How often a new role is tried: IAM takes some seconds to tell its other parts of one."""
+
+_RUNNING = ("Endpoint", "InferenceComponent")
+"""What bills: an endpoint, and a component whose endpoint is gone may."""
 
 
 def administrator(settings: Settings, *, profile: str | None, use_env_keys: bool) -> Settings:
@@ -149,14 +155,47 @@ class Roles:
         if iam.deployer_name(self.wish.deployment) in news and self._anyone_may_assume:
             yield from self._until_usable()
 
-    def plan_deletion(self) -> Plan:
-        """What has to be removed; of a policy, who else loses it."""
+    def plan_deletion(self, *, even_in_use: bool = False) -> Plan:
+        """What has to be removed; of a policy, who else loses it.
+
+        Args:
+            even_in_use: Do not look whether deployments need the roles.
+
+        Raises:
+            ConflictError: Deployments with the prefix are there: they would go on and bill, with nobody left who may
+                delete them.
+        """
         plan = self._service().plan_deletion(self.wish.deployment)
+        if plan.changes and not even_in_use:
+            self._refuse_in_use()
         return replace(plan, changes=tuple(self._with_who_loses_it(change) for change in plan.changes))
 
     def delete(self, plan: Plan, *, timeout_s: float) -> Iterator[Step]:
         """Remove it, and search again."""
         yield from self._service().delete(plan, timeout_s=timeout_s)
+
+    def _refuse_in_use(self) -> None:
+        prefix = self.wish.prefix
+        try:
+            standing = sorted({name for noun in _RUNNING for name in self._owners(noun)})
+        except AccessDeniedError as error:
+            raise AccessDeniedError(
+                f"{error.message}\nSo it is not known whether deployments need these roles; --even-in-use does not ask."
+            ) from error
+        if standing:
+            raise ConflictError(
+                f"deployments need the roles of '{prefix}': {', '.join(standing)}. Without the roles they stay and "
+                "bill, and the identity that could delete them is gone.",
+                hint=f"`llmdeploy delete-endpoint {standing[0]}` first; --even-in-use removes the roles all the same.",
+            )
+
+    def _owners(self, noun: str) -> Iterator[str]:
+        """Deployments of ours that an object of this kind and with the prefix is of."""
+        session = self.connection.session
+        for name, arn in listed(session, noun).items():
+            if name.startswith(self.wish.prefix):
+                with suppress(NotFoundError):  # gone by now
+                    yield from filter(None, [owner(tags_of(session, arn))])
 
     def _service(self) -> DeploymentService:
         return DeploymentService(self)

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.targets.sagemaker import iam
 from tests.conftest import Terminal
 
@@ -30,8 +31,13 @@ def place(local_cloud: Terminal, tmp_path: Path) -> Iterator[Terminal]:
 
 def iam_of(variables: dict[str, str]) -> Any:  # noqa: ANN401 - boto3 makes its client classes at run time
     """The local cloud's IAM, asked by boto3."""
+    return client_of("iam", variables)
+
+
+def client_of(service: str, variables: dict[str, str]) -> Any:  # noqa: ANN401 - as above
+    """A service of the local cloud, asked by boto3."""
     return boto3.client(
-        "iam",
+        service,
         endpoint_url=variables["AWS_ENDPOINT_URL"],
         region_name=variables["AWS_REGION"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
@@ -230,6 +236,9 @@ def test_the_least_policy_needs_no_account(terminal: Terminal) -> None:
     assert "invoke needs the same either way" in refused.err
     assert "expected deploy, invoke, execution" in terminal.run(*told, "--for", "nobody", code=3).err
     assert "12 digits" in terminal.run("policy", "s.yaml", "--account", "12", code=3).err
+    for more in ((), ("--account", "123456789012")):  # with and without a cloud to ask
+        wrong = terminal.run("policy", "s.yaml", "--region", "mars-1", *more, code=3).err
+        assert "region 'mars-1': expected one such as eu-central-1." in wrong
     terminal.run("policy", "s.yaml", code=4)
     role = "arn:aws:iam::210987654321:role/containers"
     assert role in terminal.run("policy", "s.yaml", AWS_ARN_ROLE=role).out
@@ -249,3 +258,37 @@ def test_the_deployers_keys_of_env_are_not_used(terminal: Terminal) -> None:
 def test_a_prefix_that_no_name_begins_with_is_refused(terminal: Terminal) -> None:
     """Before any cloud is asked."""
     assert "letters, digits and hyphens" in terminal.run("create-roles", "--prefix=-a", "--yes", code=3).err
+
+
+@pytest.mark.row("T1")
+def test_roles_stay_while_an_endpoint_needs_them(place: Terminal) -> None:
+    """It would go on and bill with nobody left who may delete it; deleting it first, or a flag, is the way out."""
+    place.run("create-roles", "--prefix", "keys", "--yes")
+    place.run("deploy-endpoint", "--set", "name=keys-busy", "--no-wait", "--yes")
+    delete = ("delete-roles", "--prefix", "keys", "--yes")
+    refused = place.run(*delete, code=7).err
+    for says in (
+        "need the roles of 'keys': keys-busy.",
+        "`llmdeploy delete-endpoint keys-busy` first",
+        "--even-in-use",
+    ):
+        assert says in refused
+    assert place.run("delete-roles", "--prefix", "keys", "--dry-run", "--even-in-use").code == 0
+    place.run("delete-endpoint", "keys-busy", "--yes")
+    assert "llmdeploy-keys-deployer" in place.run(*delete, "--json").json["deleted"]
+
+
+@pytest.mark.row("T1")
+def test_roles_go_in_spite_of_an_endpoint_that_is_not_ours(place: Terminal, pointed_at_it: dict[str, str]) -> None:
+    """What carries no tag of ours does not hold them, and --even-in-use does not ask at all."""
+    place.run("create-roles", "--prefix", "keys", "--yes")
+    place.run("deploy-endpoint", "--set", "name=keys-busy", "--no-wait", "--yes")
+    place.run("delete-roles", "--prefix", "keys", "--even-in-use", "--yes")
+    place.run("create-roles", "--prefix", "keys", "--yes")
+    sagemaker = client_of("sagemaker", pointed_at_it)
+    arn = sagemaker.describe_endpoint(EndpointName="keys-busy")["EndpointArn"]
+    ours = [{"Key": TAG_DEPLOYMENT, "Value": "keys-busy"}]
+    sagemaker.delete_tags(ResourceArn=arn, TagKeys=[TAG_DEPLOYMENT])
+    place.run("delete-roles", "--prefix", "keys", "--yes")
+    sagemaker.add_tags(ResourceArn=arn, Tags=ours)
+    place.run("delete-endpoint", "keys-busy", "--yes")

@@ -116,7 +116,7 @@ class AccessKeyManager(IdentityManager):
 
         The call is sent once: sent again after a lost answer, it would make a second key.
         """
-        self.announce()
+        self._announce()
         with aws_errors(f"create access key '{resource.name}'"):
             key = self.session.once().client("iam").create_access_key(UserName=resource.name)["AccessKey"]
         try:
@@ -125,6 +125,14 @@ class AccessKeyManager(IdentityManager):
             self._delete(resource.name, [key["AccessKeyId"]])
             raise FileWriteError(
                 f"the new access key could not be kept, so it was removed again: {error.message}", hint=error.hint
+            ) from error
+
+    def _announce(self) -> None:
+        try:
+            self.announce()
+        except FileWriteError as error:
+            raise FileWriteError(
+                f"no access key was made, since it could not be kept: {error.message}", hint=error.hint
             ) from error
 
     def update(self, resource: Resource, found: Found) -> None:

@@ -55,12 +55,13 @@ def prefix_for(flag: str | None, spec: DeploymentSpec | None, default: str) -> s
             "digit.",
             hint="Choose one with --prefix: what the names of your deployments begin with.",
         )
-    names = (spec.name, spec.endpoint_config_base, spec.inference_component_name or spec.name) if spec else ()
+    # A config's name begins with the deployment's, whatever endpoint_config_name says.
+    names = (spec.name, spec.inference_component_name or spec.name) if spec else ()
     strange = next((name for name in names if not name.startswith(chosen)), None)
     if strange is not None:
         raise SpecError(
             f"the spec's '{strange}' does not begin with '{chosen}', so this deploy identity could not make it.",
-            hint="Let name, endpoint_config_name and inference_component_name begin alike, or choose another --prefix.",
+            hint="Let name and inference_component_name begin alike, or choose another --prefix.",
         )
     return chosen
 
@@ -112,6 +113,11 @@ def checked(trust: Trust) -> Trust:
             "--oidc-subject repo:ORG/REPO:environment:ENV",
         )
     for subject in trust.oidc_subjects:
+        if not subject.strip() or subject != subject.strip():
+            raise SpecError(
+                f"--oidc-subject {subject!r}: expected a subject without white space around it, such as "
+                "repo:ORG/REPO:environment:ENV."
+            )
         if re.search(r"[*?$]", subject):
             raise SpecError(
                 f"--oidc-subject {subject}: expected a whole subject, such as repo:ORG/REPO:environment:ENV; a pattern "

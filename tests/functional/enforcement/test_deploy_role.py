@@ -8,11 +8,14 @@ the statement allowed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import pytest
+from botocore.exceptions import ClientError
 
 from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
 from llm_deploy.dialects.types import GenerationRequest
+from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.targets import deployment, teardown
 from llm_deploy.targets.sagemaker import iam, logs
 from tests.conftest import Terminal
@@ -236,6 +239,59 @@ def test_what_others_own_is_out_of_reach(at_work: Narrow, account: Account) -> N
                 attempt()
     finally:
         admin.delete_model(ModelName=name)
+
+
+@pytest.mark.row("T1")
+def test_the_machines_and_copies_of_others_are_not_scaled(at_work: Narrow, account: Account) -> None:
+    """What has the prefix and no tag of ours keeps its numbers, whether by a call or by a scaling of one's own."""
+    admin = account.client("sagemaker")
+    arns = {
+        MACHINES: admin.describe_endpoint(EndpointName=MACHINES)["EndpointArn"],
+        COPIES: admin.describe_inference_component(InferenceComponentName=COPIES)["InferenceComponentArn"],
+    }
+    for name, arn in arns.items():
+        at_work.no_target(name)
+        admin.delete_tags(ResourceArn=arn, TagKeys=[TAG_DEPLOYMENT])
+    try:
+        for action, attempt in _scalings(at_work):
+            with pytest.raises(ClientError, match=action):
+                attempt()
+    finally:
+        for name, arn in arns.items():
+            admin.add_tags(ResourceArn=arn, Tags=[{"Key": TAG_DEPLOYMENT, "Value": name}])
+
+
+def _scalings(at_work: Narrow) -> Iterator[tuple[str, Callable[[], object]]]:
+    """To no machine and to no copy, by a call and by scalable targets; with the action that each of them needs."""
+    session = at_work.connection.session
+    sagemaker, scaling = session.client("sagemaker"), session.client("application-autoscaling")
+    no_machine = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 0}]
+    none: Document = {
+        "ServiceNamespace": "sagemaker",
+        "MinCapacity": 0,
+        "MaxCapacity": 0,
+        "Tags": {TAG_DEPLOYMENT: PREFIX},
+    }
+    machines, copies = "UpdateEndpointWeightsAndCapacities", "UpdateInferenceComponentRuntimeConfig"
+    yield (
+        machines,
+        lambda: sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=MACHINES, DesiredWeightsAndCapacities=no_machine
+        ),
+    )
+    yield (
+        copies,
+        lambda: sagemaker.update_inference_component_runtime_config(
+            InferenceComponentName=COPIES, DesiredRuntimeConfig={"CopyCount": 0}
+        ),
+    )
+    dimensions = {
+        f"endpoint/{MACHINES}/variant/AllTraffic": (machines, "sagemaker:variant:DesiredInstanceCount"),
+        f"inference-component/{COPIES}": (copies, "sagemaker:inference-component:DesiredCopyCount"),
+    }
+    for target, (action, dimension) in dimensions.items():
+        wanted = {"ResourceId": target, "ScalableDimension": dimension, **none}
+        yield action, partial(scaling.register_scalable_target, **wanted)
 
 
 _CONTAINER = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from llm_deploy.dialects.registry import dialect
 from llm_deploy.dialects.stream import collect, decode_stream
@@ -191,6 +191,8 @@ def test_no_document_makes_a_decoder_raise_anything_but_our_errors(documents: li
 
 
 @on_a_busy_machine
+@example(b"data:[DONE]", "tgi")
+@example(b"data: [DONE]\n\n", "openai")
 @given(st.binary(max_size=60), st.sampled_from(["tgi", "openai", "lmi", "auto"]))
 def test_no_bytes_make_a_decoder_raise_anything_but_our_errors(data: bytes, name: str) -> None:
     """Noise on the wire is an error of ours."""
@@ -295,6 +297,14 @@ def test_done_without_a_finish_reason_ends_an_answer() -> None:
     """`[DONE]` is a last event; the reason is then unknown."""
     data = sse(chat_documents(["Hi", ""])[0]) + b"data: [DONE]\n\n"
     assert collect(decode_stream([data], dialect("openai").stream_decoder())).finish_reason == "unknown"
+
+
+@pytest.mark.parametrize("before", [b"", b'data: {"model": "m"}\n\n'])
+def test_done_alone_is_no_answer(before: bytes) -> None:
+    """What ends before any event of its dialect is broken, not an empty answer."""
+    for name in ("tgi", "openai", "lmi", "auto"):
+        with pytest.raises(StreamBrokenError, match="before any event"):
+            list(decode_stream([before + b"data: [DONE]\n\n"], dialect(name).stream_decoder()))
 
 
 def test_a_line_without_end_is_refused_with_the_text_so_far() -> None:

@@ -135,6 +135,7 @@ def test_the_region_decides_the_registry_and_is_in_the_text() -> None:
         ({"region": "Frankfurt"}, "such as eu-central-1"),
         ({"region": "eu-nowhere-9"}, "no registry"),
         ({"with_roles": True, "prefix": "other"}, "does not begin with"),
+        ({"prefix": "twin"}, "without roles it says nothing"),
         ({"overrides": {"instance.type": "ml.none.large"}}, "ml.none.large"),
     ],
 )

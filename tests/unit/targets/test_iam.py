@@ -102,11 +102,7 @@ def test_every_change_is_held_to_the_ownership_tag() -> None:
         tags = {key: value for key, value in condition.get("StringLike", {}).items() if "Tag/" in key}
         for action in statement["Action"]:
             verb = action.partition(":")[2]
-            if (
-                verb.startswith(CHANGES)
-                and action not in BY_NAME
-                and statement["Sid"] not in {"ScaleInstances", "ScaleCopies"}
-            ):
+            if verb.startswith(CHANGES) and action not in BY_NAME:
                 expected = TAGGING if verb.startswith("Create") or statement["Sid"] == "RegisterTargets" else TAGGED
                 assert tags == {expected: "twin*"}, (statement["Sid"], action)
             if action == "sagemaker:AddTags":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from llm_deploy import catalog
 from llm_deploy.errors import SpecError
+from llm_deploy.resource import ENDPOINT_CONFIG
 from llm_deploy.spec import DeploymentSpec, Place
-from llm_deploy.targets.sagemaker import wishes
+from llm_deploy.targets.sagemaker import strategy, wishes
 
 
 def spec(**fields: object) -> DeploymentSpec:
@@ -38,16 +40,26 @@ def test_what_a_name_may_begin_with_is_taken(prefix: str) -> None:
     ("prefix", "fields", "strange"),
     [
         ("other", {}, "shop-bot"),
-        (None, {"endpoint_config_name": "config"}, "config"),
         (None, {"inference_component_name": "copy"}, "copy"),
     ],
 )
 def test_a_spec_that_the_identity_could_not_deploy_is_refused(
     prefix: str | None, fields: dict[str, str], strange: str
 ) -> None:
-    """Its policy covers names with the prefix only, of configs and components too."""
+    """Its policy covers names with the prefix only, of components too."""
     with pytest.raises(SpecError, match=f"'{strange}' does not begin with"):
         wishes.prefix_for(prefix, spec(**fields), "twin")
+
+
+@pytest.mark.parametrize("config", ["config", "shop-bot-config"])
+def test_a_config_may_be_named_as_one_likes(config: str) -> None:
+    """Its whole name begins with the deployment's, which the policy covers."""
+    named = spec(endpoint_config_name=config)
+    assert wishes.prefix_for(None, named, "twin") == "shop-bot"
+    place = Place(region="eu-central-1", account="123456789012")
+    resolved = catalog.resolve(named, place, "arn:aws:iam::123456789012:role/r")
+    (made,) = (each.name for each in strategy.resources(resolved) if each.kind == ENDPOINT_CONFIG)
+    assert made.startswith("shop-bot")
 
 
 def test_weights_are_the_flags_or_the_specs() -> None:
@@ -106,6 +118,9 @@ def test_a_provider_and_its_subjects_go_together_and_are_whole() -> None:
     for trust in (wishes.Trust(oidc_provider="x.org"), wishes.Trust(oidc_subjects=("repo:o/r:environment:e",))):
         with pytest.raises(SpecError, match="go together"):
             wishes.checked(trust)
+    for subject in ("", " ", " repo:o/r:environment:e", "repo:o/r:environment:e\n"):
+        with pytest.raises(SpecError, match="without white space around it"):
+            wishes.checked(wishes.Trust(oidc_provider="x.org", oidc_subjects=(subject,)))
     for subject in ("repo:org/*", "repo:org/shop:*", "repo:org/sho?:ref:x", "${aws:username}"):
         with pytest.raises(SpecError, match="whole subject"):
             wishes.checked(wishes.Trust(oidc_provider="x.org", oidc_subjects=("repo:o/r:environment:e", subject)))
