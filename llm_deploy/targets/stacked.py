@@ -30,6 +30,7 @@ from llm_deploy.targets.stack.follow import Follower
 from llm_deploy.targets.stack.refusals import (
     made_otherwise,
     not_our_stack,
+    refuse_additions,
     refuse_foreign,
     refuse_to_import,
     refuse_what_no_update_can,
@@ -139,11 +140,12 @@ class StackDeployer:
         if stack is None:
             return None
         owner = stack.tags.get(TAG_DEPLOYMENT)
-        unknown = owner is None and stack.status in UNFINISHED and self.stacks.members(stack.name)
-        if owner not in {name, None} or unknown:
+        goes = self.stacks.members(stack.name) if stack.status in UNFINISHED else ()
+        if owner not in {name, None} or (owner is None and goes):
             raise not_our_stack(stack, name)
         if stack.status in STUCK:
             raise stuck(stack)
+        refuse_additions(stack, name, goes, deployment.ResourceManager(self.connection).managers)
         return stack
 
     def _compared(self, found: StackDeployment, *, import_existing: bool) -> StackDeployment:

@@ -40,6 +40,7 @@ class Removal:
         not_ours: What stands beside it and is left alone: it carries no tag of ours, or may not be looked at.
         usd_per_hour: What its machines bill now; `None` when unknown, 0 when there are none.
         stacks: The CloudFormation stacks that hold it and go first; they are in the plan too.
+        objects: The part of the plan that is this deployment's own, removed one by one where no stack does it.
     """
 
     name: str
@@ -48,14 +49,15 @@ class Removal:
     plan: Plan
     not_ours: tuple[Found, ...]
     usd_per_hour: float | None
-    stacks: tuple[Stack, ...] = ()
+    stacks: tuple[Stack, ...]
+    objects: Plan
 
 
 def prepare(name: str, connection: Connection, *, logs: bool = False) -> Removal:
     """Look at a deployment. Reads only; with `logs`, its log groups are to go as well.
 
     Raises:
-        ConflictError: The endpoint, or a component on it, is not ours; or a stack of another tool holds more than this.
+        ConflictError: The endpoint, or a component on it, is not ours; or a stack holds more than this.
     """
     service = deployment.removal_service(name, connection, logs=logs, through_stacks=True)
     plan = deployment.plan_removal(name, connection, service=service)
@@ -67,8 +69,8 @@ def prepare(name: str, connection: Connection, *, logs: bool = False) -> Removal
         plan = plan_deletion(inventory, tuple(service.resource_manager.managers))
     not_ours = tuple(found for found in related if found.owned_by is None)
     stacks = holders.stacks_of(name, connection, ours)
-    plan = holders.with_stacks(plan, stacks, connection)
-    return Removal(name, connection, service, plan, not_ours, _bills(ours, connection), stacks)
+    whole = holders.with_stacks(plan, stacks, connection)
+    return Removal(name, connection, service, whole, not_ours, _bills(ours, connection), stacks, plan)
 
 
 def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
@@ -91,11 +93,11 @@ def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iter
 def _steps(removal: Removal, timeout_s: float) -> Iterator[Step]:
     """Stacks with all that they hold, then what is there all the same."""
     if not removal.stacks:
-        yield from removal.service.apply(removal.plan, timeout_s=timeout_s)
+        yield from removal.service.apply(removal.objects, timeout_s=timeout_s)
         return
     yield from holders.deleted(removal.stacks, removal.connection, timeout_s)
     managers = removal.service.resource_manager.managers
-    there = (each for each in removal.plan.changes if each.kind in managers and managers[each.kind].find(each.name))
+    there = (each for each in removal.objects.changes if managers[each.kind].find(each.name))
     yield from removal.service.apply(Plan(removal.name, tuple(there)), timeout_s=timeout_s)
 
 

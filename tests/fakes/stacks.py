@@ -36,6 +36,16 @@ def event(number: int, status: str, kind: str, physical_id: str, reason: str = "
     }
 
 
+def member(kind: str, physical_id: str) -> Document:
+    """A resource of the stack."""
+    return {
+        "LogicalResourceId": kind.rpartition(":")[2],
+        "PhysicalResourceId": physical_id,
+        "ResourceType": kind,
+        "ResourceStatus": "CREATE_COMPLETE",
+    }
+
+
 @dataclass
 class FakeCloudFormation:
     """One stack whose states are given.
@@ -45,6 +55,7 @@ class FakeCloudFormation:
         reason: The stack's own reason.
         tags: The stack's tags.
         events: In their order.
+        members: What ListStackResources gives; `member` makes one.
         then: Events that come when a change set is executed or a deletion asked for.
         change_set: What DescribeChangeSet answers.
         validation: Reasons that early validation gives.
@@ -56,6 +67,7 @@ class FakeCloudFormation:
     reason: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     events: list[Document] = field(default_factory=list)
+    members: list[Document] = field(default_factory=list)
     then: list[Document] = field(default_factory=list)
     change_set: Document = field(default_factory=dict)
     validation: Sequence[str] = ()
@@ -76,10 +88,12 @@ class FakeCloudFormation:
         described = {"StackName": NAME, "StackId": STACK_ID, "StackStatus": status, "StackStatusReason": self.reason}
         return {"Stacks": [{**described, "Tags": tags}]}
 
-    def get_paginator(self, operation: str) -> FakeEvents:
-        """Only events are read in pages here."""
+    def get_paginator(self, operation: str) -> FakePages:
+        """Events, the newest first, and members."""
+        if operation == "list_stack_resources":
+            return FakePages("StackResourceSummaries", self.members)
         assert operation == "describe_stack_events"
-        return FakeEvents(self)
+        return FakePages("StackEvents", list(reversed(self.events)))
 
     def create_change_set(self, **request: Any) -> Document:  # noqa: ANN401 - a request
         """Take it."""
@@ -124,12 +138,13 @@ class FakeCloudFormation:
 
 
 @dataclass(frozen=True)
-class FakeEvents:
-    """Pages of one event each, the newest first."""
+class FakePages:
+    """Pages of one item each."""
 
-    cloud: FakeCloudFormation
+    member: str
+    items: Sequence[Document]
 
     def paginate(self, **_: Any) -> Iterator[Document]:  # noqa: ANN401 - a request
         """The pages."""
-        for item in reversed(self.cloud.events):
-            yield {"StackEvents": [item]}
+        for item in self.items:
+            yield {self.member: [item]}

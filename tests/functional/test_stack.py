@@ -275,6 +275,25 @@ def test_a_stack_of_another_tool_is_deleted_only_if_it_holds_nothing_else(
     local_cloud.run(*DELETE)
 
 
+def test_what_somebody_put_into_our_stack_keeps_it(local_cloud: Terminal, pointed_at_it: dict[str, str]) -> None:
+    """A deletion of our own stack too names what is no part of a deployment, and begins only without it."""
+    cloudformation = client(pointed_at_it, "cloudformation")
+    local_cloud.run(*DEPLOY)
+    described = cloudformation.get_template(StackName=STACK)["TemplateBody"]
+    ours = described if isinstance(described, dict) else json.loads(described)
+    topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "other"}}}
+    for template in ({**ours, "Resources": {**ours["Resources"], **topic}}, ours):
+        cloudformation.update_stack(StackName=STACK, TemplateBody=json.dumps(template))
+        cloudformation.get_waiter("stack_update_complete").wait(
+            StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        if template is not ours:
+            refused = local_cloud.run(*DELETE, code=7)
+            assert f"stack '{STACK}' holds 'twin' and more: Topic Topic" in refused.err
+            assert everything(pointed_at_it)["endpoints"]
+    local_cloud.run(*DELETE)
+
+
 def test_a_stack_of_our_name_that_is_not_ours_is_left_alone(
     local_cloud: Terminal, pointed_at_it: dict[str, str]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.plan import Action, Change
-from llm_deploy.targets.stack.changes import object_name
+from llm_deploy.targets.stack.stacks import object_name
 
 STACK = "AWS::CloudFormation::Stack"
 BEGINNINGS = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"})

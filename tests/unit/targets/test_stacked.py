@@ -16,7 +16,7 @@ from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.stack.events import STACK
 from llm_deploy.targets.stacked import StackDeployer, StackDeployment
 from tests.fakes.cloud import FakeClock
-from tests.fakes.stacks import NAME, FakeCloudFormation, event, stack_event
+from tests.fakes.stacks import NAME, FakeCloudFormation, event, member, stack_event
 from tests.specs import PLACE, ROLE, twin
 
 OURS = {TAG_DEPLOYMENT: "twin"}
@@ -72,6 +72,15 @@ def test_a_stack_that_can_only_be_deleted_is_deleted_first_and_the_plan_says_so(
     assert (first.action, first.kind, first.name) == (Action.DELETE, STACK, NAME)
     assert status in first.note
     assert {change.action for change in others} == {Action.CREATE}
+    assert cloud.calls == []
+
+
+def test_a_stack_that_can_only_be_deleted_is_kept_while_it_holds_what_others_added() -> None:
+    """Its tag says whose the stack is, not whose is all that it holds."""
+    cloud = FakeCloudFormation(["DELETE_FAILED"], tags=OURS, members=[member("AWS::S3::Bucket", "precious")])
+    with pytest.raises(ConflictError, match="holds 'twin' and more: Bucket Bucket") as refused:
+        planned(cloud)
+    assert "DeletionPolicy: Retain" in (refused.value.hint or "")
     assert cloud.calls == []
 
 
