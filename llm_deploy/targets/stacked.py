@@ -18,13 +18,14 @@ from llm_deploy.deploy.inventory import Found, Inventory
 from llm_deploy.deploy.plan import Action, Change, Plan, plan as imperative_plan
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S
 from llm_deploy.errors import ConflictError, DeployError
-from llm_deploy.resource import ENDPOINT, SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, TAG_STACK
+from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, TAG_STACK
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.targets import deployment
 from llm_deploy.targets.deployment import Deployed
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import strategy
 from llm_deploy.targets.stack.changes import is_member, plan_lines
+from llm_deploy.targets.stack.ends import SERVING, refuse_what_went_back
 from llm_deploy.targets.stack.events import STACK, EventReader
 from llm_deploy.targets.stack.follow import Follower
 from llm_deploy.targets.stack.refusals import (
@@ -170,6 +171,7 @@ class StackDeployer:
     def _with_change_set(self, found: StackDeployment) -> StackDeployment:
         change_set = self._follower(DEFAULT_TIMEOUT_S).worked_out(self._wish(found))
         if change_set is None:
+            self._check(found)
             kept = tuple(Change(Action.KEEP, each.kind, each.name, each) for each in found.deployed.resources)
             return _with_lines(found, (*kept, *_removals(found.spare)))
         lines = (*plan_lines(change_set["Changes"], found.deployed.resources), *_removals(found.spare))
@@ -240,19 +242,11 @@ class StackDeployer:
             yield from service.apply(Plan(found.name, _removals(found.spare)), timeout_s=timeout_s)
 
     def _check(self, found: StackDeployment) -> None:
-        """A stack can be complete over an endpoint that SageMaker has rolled back."""
-        wanted = next(each for each in found.deployed.resources if each.kind == ENDPOINT)
+        """Look at what serves: a complete stack does not say that it is what was asked for."""
         managers = deployment.ResourceManager(self.connection).managers
-        standing = managers[ENDPOINT].find(wanted.name)
-        config = wanted.properties["EndpointConfigName"]
-        if standing is None or standing.properties.get("EndpointConfigName") != config:
-            serves = "gone" if standing is None else standing.properties.get("EndpointConfigName")
-            reason = f" The cloud says: {standing.reason}" if standing is not None and standing.reason else ""
-            raise DeployError(
-                f"stack '{stack_name(found.name)}' is complete, but endpoint '{wanted.name}' is not on config "
-                f"'{config}': {serves}.{reason}",
-                hint=f"`llmdeploy logs {found.name}` shows the containers' side.",
-            )
+        for wanted in found.deployed.resources:
+            if wanted.kind in SERVING:
+                refuse_what_went_back(stack_name(found.name), wanted, managers[wanted.kind].find(wanted.name))
 
     def _follower(self, timeout_s: float) -> Follower:
         return Follower(self.stacks, self.clock, self.clock.now_s() + timeout_s)

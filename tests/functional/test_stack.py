@@ -125,6 +125,35 @@ def test_a_failed_update_goes_back_and_the_next_one_works(local_cloud: Terminal,
     assert stacks(pointed_at_it) == {STACK: "UPDATE_COMPLETE"}
 
 
+def test_a_change_under_alarms_goes_through_or_is_said_to_have_gone_back(
+    local_cloud: Terminal, pointed_at_it: dict[str, str]
+) -> None:
+    """The stack makes, changes and removes the alarm; an update that it undoes is an error, each time that it is asked."""
+    deploy = (*DEPLOY, "--set", "update.alarms.errors_above=3")
+    shorter = ("--set", "limits.max_input_tokens=1024")
+    cloudwatch = client(pointed_at_it, "cloudwatch")
+
+    def alarm() -> dict[str, Any]:
+        (found,) = cloudwatch.describe_alarms(AlarmNames=["twin-rollback-errors"])["MetricAlarms"]
+        return dict(found)
+
+    local_cloud.run(*deploy)
+    assert alarm()["Threshold"] == 3
+    changed = local_cloud.run(*DEPLOY, "--set", "update.alarms.errors_above=5", *shorter, "--json").json
+    assert {("~", "InferenceComponent"), ("~", "Alarm")} <= {(each["action"], each["kind"]) for each in changed["done"]}
+    assert alarm()["Threshold"] == 5
+
+    cloudwatch.set_alarm_state(AlarmName="twin-rollback-errors", StateValue="ALARM", StateReason="seven errors")
+    for _ in range(2):
+        failed = local_cloud.run(*deploy, code=9)
+        assert f"stack '{STACK}' is complete, but InferenceComponent 'twin' is InService" in failed.err
+        assert "alarm(s) in state ALARM: twin-rollback-errors" in failed.err
+    cloudwatch.set_alarm_state(AlarmName="twin-rollback-errors", StateValue="OK", StateReason="no error")
+    local_cloud.run(*deploy, *shorter)
+    local_cloud.run(*deploy)
+    assert "Alarm" in {each["kind"] for each in local_cloud.run(*DELETE, "--json").json["done"]}
+
+
 def killed_at(terminal: Terminal, words: str, *arguments: str) -> None:
     """Start a command and SIGKILL it as soon as it has said something."""
     process: subprocess.Popen[str] = terminal.start(*arguments)

@@ -119,7 +119,6 @@ class Actions:
     def list_stack_resources(self, params: Parameters) -> Answer:
         """ListStackResources: what is still being made has a time too, which the API's model requires."""
         stack = self._engine.stack(_given(params, "StackName"))
-        resources = {} if stack is None else stack["_resources"]
         if stack is not None:
             for resource in list(stack["_resources"].values()):
                 resource["Timestamp"] = resource.get("Timestamp") or stack["CreationTime"]
