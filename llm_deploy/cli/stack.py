@@ -55,7 +55,7 @@ def deploy_through_stack(loaded: LoadedSpec, connection: Connection, terms: Term
 def _show(found: StackDeployment, loaded: LoadedSpec, terms: Terms) -> None:
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import plan_document
-    from llm_deploy.targets.stack.stacks import stack_name
+    from llm_deploy.render.cloudformation import stack_name
 
     screen.show_plan(found.plan, f"{found.name}, stack {stack_name(found.name)}:")
     for note in dict.fromkeys((*loaded.notes, *found.deployed.resolved.notes)):

@@ -8,13 +8,14 @@ from llm_deploy.deploy.apply import Clock, Step, SystemClock
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import Action, Change, Plan
 from llm_deploy.errors import AccessDeniedError, NotFoundError
+from llm_deploy.render.cloudformation import stack_name
 from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.targets import deployment
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.stack.events import STACK, EventReader
 from llm_deploy.targets.stack.follow import Follower
 from llm_deploy.targets.stack.refusals import holds_more, refuse_additions
-from llm_deploy.targets.stack.stacks import Member, Stack, Stacks, stack_name
+from llm_deploy.targets.stack.stacks import Member, Stack, Stacks
 
 
 def stacks_of(name: str, connection: Connection, found: Sequence[Found]) -> tuple[Stack, ...]:

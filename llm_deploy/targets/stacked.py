@@ -18,6 +18,7 @@ from llm_deploy.deploy.inventory import Found, Inventory
 from llm_deploy.deploy.plan import Action, Change, Plan, plan as imperative_plan
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S
 from llm_deploy.errors import ConflictError, DeployError
+from llm_deploy.render.cloudformation import stack_name
 from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, TAG_STACK
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.targets import deployment
@@ -38,7 +39,7 @@ from llm_deploy.targets.stack.refusals import (
     strangers,
     stuck,
 )
-from llm_deploy.targets.stack.stacks import STUCK, UNFINISHED, Member, Stack, Stacks, Wish, stack_name
+from llm_deploy.targets.stack.stacks import STUCK, UNFINISHED, Member, Stack, Stacks, Wish
 from llm_deploy.targets.stack.templates import identified, import_text, template_text
 
 

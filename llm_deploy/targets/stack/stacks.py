@@ -12,8 +12,6 @@ from llm_deploy.aws import Session, aws_errors
 from llm_deploy.errors import AccessDeniedError, NotFoundError
 from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, tag_list, tag_map
 
-NAME_PREFIX = "llmdeploy-"
-"""A stack's name begins with a letter, a deployment's need not; and policies can be made for stacks of ours alone."""
 CHANGE_SET = "llmdeploy"
 """One name for all, so that what a killed run left is found and taken away by the next."""
 
@@ -24,11 +22,6 @@ UNFINISHED = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED",
 STUCK = frozenset({"UPDATE_ROLLBACK_FAILED", "IMPORT_ROLLBACK_FAILED"})
 
 Document = Mapping[str, Any]
-
-
-def stack_name(deployment: str) -> str:
-    """The name of a deployment's stack."""
-    return NAME_PREFIX + deployment
 
 
 def object_name(kind: str, physical_id: str) -> str:
