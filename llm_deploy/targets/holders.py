@@ -12,7 +12,7 @@ from llm_deploy.render.cloudformation import stack_name
 from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.targets import deployment
 from llm_deploy.targets.registry import Connection
-from llm_deploy.targets.stack.events import STACK, EventReader
+from llm_deploy.targets.stack.events import STACK
 from llm_deploy.targets.stack.follow import Follower
 from llm_deploy.targets.stack.refusals import holds_more, refuse_additions
 from llm_deploy.targets.stack.stacks import Member, Stack, Stacks
@@ -59,7 +59,7 @@ def deleted(
     follower = Follower(Stacks(connection.session), clock, clock.now_s() + timeout_s)
     for stack in stacks:
         if stack.busy and not stack.status.startswith(("CREATE", "DELETE")):
-            yield from follower.until_settled(stack, EventReader())  # AWS deletes none that is being updated
+            yield from follower.followed(stack)  # AWS deletes none that is being updated
         yield from follower.deleted(stack)
 
 

@@ -27,7 +27,7 @@ from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import strategy
 from llm_deploy.targets.stack.changes import is_member, plan_lines
 from llm_deploy.targets.stack.ends import SERVING, refuse_what_went_back
-from llm_deploy.targets.stack.events import STACK, EventReader
+from llm_deploy.targets.stack.events import STACK
 from llm_deploy.targets.stack.follow import Follower
 from llm_deploy.targets.stack.refusals import (
     made_otherwise,
@@ -211,7 +211,7 @@ class StackDeployer:
 
     def _applied(self, found: StackDeployment, follower: Follower, timeout_s: float, *, wait: bool) -> Iterator[Step]:
         if found.follows_first and found.stack is not None:
-            yield from follower.until_settled(found.stack, EventReader())
+            yield from follower.followed(found.stack, found.deployed.resources)
             return
         if found.deletes_first and found.stack is not None:
             yield from follower.deleted(found.stack)

@@ -128,7 +128,7 @@ def test_a_failed_update_goes_back_and_the_next_one_works(local_cloud: Terminal,
 def test_a_change_under_alarms_goes_through_or_is_said_to_have_gone_back(
     local_cloud: Terminal, pointed_at_it: dict[str, str]
 ) -> None:
-    """The stack makes, changes and removes the alarm; an update that it undoes is an error, each time that it is asked."""
+    """The stack makes, changes and removes the alarm; an update that it undoes is an error, each time."""
     deploy = (*DEPLOY, "--set", "update.alarms.errors_above=3")
     shorter = ("--set", "limits.max_input_tokens=1024")
     cloudwatch = client(pointed_at_it, "cloudwatch")

@@ -12,7 +12,7 @@ SERVING = {ENDPOINT: "EndpointConfigName", INFERENCE_COMPONENT: "Specification"}
 
 
 def refuse_what_went_back(stack: str, wanted: Resource, standing: Found | None) -> None:
-    """Raise DeployError where an endpoint or component does not serve what its complete stack asks for.
+    """Raise DeployError where an endpoint or component does not serve what a complete stack says.
 
     SageMaker takes an update back by itself and is in service again; CloudFormation need not notice.
 
@@ -22,8 +22,8 @@ def refuse_what_went_back(stack: str, wanted: Resource, standing: Found | None) 
         standing: What is there now.
     """
     hint = (
-        f"`llmdeploy logs {wanted.name}` shows the containers' side. CloudFormation takes it for done and would not try "
-        "again by itself: deploy what serves now, then this."
+        f"`llmdeploy logs {wanted.name}` shows the containers' side. CloudFormation takes it for done and would not "
+        "try again by itself: deploy what serves now, then this."
     )
     what = f"stack '{stack}' is complete, but {short_kind(wanted.kind)} '{wanted.name}'"
     if standing is None:
