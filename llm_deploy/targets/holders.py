@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llm_deploy.deploy.apply import Clock, Step, SystemClock
+from llm_deploy.deploy.apply import Step
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import Action, Change, Plan
 from llm_deploy.errors import AccessDeniedError, NotFoundError
@@ -51,12 +51,8 @@ def with_stacks(plan: Plan, stacks: Sequence[Stack], connection: Connection) -> 
     return Plan(plan.deployment, (*lines, *plan.changes))
 
 
-def deleted(
-    stacks: Sequence[Stack], connection: Connection, timeout_s: float, clock: Clock | None = None
-) -> Iterator[Step]:
+def deleted(stacks: Sequence[Stack], follower: Follower) -> Iterator[Step]:
     """Delete stacks and all that they hold, one after another. Raises LeftoverError, WaitTimeoutError."""
-    clock = clock or SystemClock()
-    follower = Follower(Stacks(connection.session), clock, clock.now_s() + timeout_s)
     for stack in stacks:
         if stack.busy and not stack.status.startswith(("CREATE", "DELETE")):
             yield from follower.followed(stack)  # AWS deletes none that is being updated

@@ -104,12 +104,15 @@ class StackDeployer:
         """The stacks of the connection's account and region."""
         return Stacks(self.connection.session)
 
-    def plan(self, spec: DeploymentSpec, *, import_existing: bool = False) -> StackDeployment:
+    def plan(
+        self, spec: DeploymentSpec, *, import_existing: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> StackDeployment:
         """What has to change, asked of CloudFormation by a change set that `discard` takes away again.
 
         Raises:
             ConflictError: A name is taken by something outside the stack, or the stack is not ours or stuck.
             SpecError: The template is too long.
+            WaitTimeoutError: The change set was not worked out in time.
         """
         role = deployment.execution_role(spec, self.connection)
         resolved = catalog.resolve(spec, self.connection.place, role)
@@ -121,13 +124,13 @@ class StackDeployer:
             note = "can only be deleted; made again after"
             made = tuple(Change(Action.CREATE, each.kind, each.name, each) for each in resources)
             return _with_lines(found, (_stack_line(found.stack, Action.DELETE, note), *made))
-        return self._compared(found, import_existing=import_existing)
+        return self._compared(found, self._follower(timeout_s), import_existing=import_existing)
 
     def apply(
         self, found: StackDeployment, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = True
     ) -> Iterator[Step]:
-        """Carry it out; where something comes first, only that."""
-        steps = self._applied(found, self._follower(timeout_s), timeout_s, wait=wait)
+        """Carry it out; where something comes first, only that. The time allowed is for all of it together."""
+        steps = self._applied(found, self._follower(timeout_s), wait=wait)
         wanted = found.deployed
         yield from deployment.told_with_the_log(steps, found.name, wanted.components, wanted.resources, self.connection)
 
@@ -150,7 +153,7 @@ class StackDeployer:
         refuse_additions(stack, name, goes, deployment.ResourceManager(self.connection).managers)
         return stack
 
-    def _compared(self, found: StackDeployment, *, import_existing: bool) -> StackDeployment:
+    def _compared(self, found: StackDeployment, follower: Follower, *, import_existing: bool) -> StackDeployment:
         service = deployment.service_for(self.connection)
         inventory = service.inventory(found.name, found.deployed.resources)
         members = self._members(found.stack)
@@ -164,13 +167,13 @@ class StackDeployer:
         found = replace(found, spare=tuple(each for each in outside if each.kind not in _SCALING))
         if outsiders:
             return self._with_imports(found, inventory)
-        return self._with_change_set(found)
+        return self._with_change_set(found, follower)
 
     def _members(self, stack: Stack | None) -> tuple[Member, ...]:
         return () if stack is None or stack.in_review else self.stacks.members(stack.name)
 
-    def _with_change_set(self, found: StackDeployment) -> StackDeployment:
-        change_set = self._follower(DEFAULT_TIMEOUT_S).worked_out(self._wish(found))
+    def _with_change_set(self, found: StackDeployment, follower: Follower) -> StackDeployment:
+        change_set = follower.worked_out(self._wish(found))
         if change_set is None:
             self._check(found)
             kept = tuple(Change(Action.KEEP, each.kind, each.name, each) for each in found.deployed.resources)
@@ -209,7 +212,7 @@ class StackDeployer:
         stack_line = Change(Action.CREATE, STACK, stack_name(found.name), note="holds what exists from now on")
         return _with_lines(replace(found, imports=imports), (stack_line, *lines, *_removals(found.spare)))
 
-    def _applied(self, found: StackDeployment, follower: Follower, timeout_s: float, *, wait: bool) -> Iterator[Step]:
+    def _applied(self, found: StackDeployment, follower: Follower, *, wait: bool) -> Iterator[Step]:
         if found.follows_first and found.stack is not None:
             yield from follower.followed(found.stack, found.deployed.resources)
             return
@@ -218,14 +221,15 @@ class StackDeployer:
             return
         if found.imports:
             yield from self._imported(found, follower)
-            found = self._with_change_set(replace(found, stack=self.stacks.find(stack_name(found.name)), imports=()))
+            found = replace(found, stack=self.stacks.find(stack_name(found.name)), imports=())
+            found = self._with_change_set(found, follower)
         if found.change_set is not None and found.stack is not None:
             if not wait:
                 follower.begin(found.stack, found.change_set)
                 return
             yield from follower.executed(found.stack, found.change_set, _by_id(found))
             self._check(found)
-        yield from self._removed(found, timeout_s)
+        yield from self._removed(found, follower)
 
     def _imported(self, found: StackDeployment, follower: Follower) -> Iterator[Step]:
         name = stack_name(found.name)
@@ -236,11 +240,11 @@ class StackDeployer:
             raise DeployError(f"stack '{name}' is gone: somebody removed it while it was made.")
         yield from follower.executed(stack, change_set["ChangeSetId"], _by_id(found))
 
-    def _removed(self, found: StackDeployment, timeout_s: float) -> Iterator[Step]:
+    def _removed(self, found: StackDeployment, follower: Follower) -> Iterator[Step]:
         """Objects of ours that were made beside the stack and that it replaces."""
         if found.spare:
             service = deployment.service_for(self.connection)
-            yield from service.apply(Plan(found.name, _removals(found.spare)), timeout_s=timeout_s)
+            yield from service.apply(Plan(found.name, _removals(found.spare)), timeout_s=follower.left_s)
 
     def _check(self, found: StackDeployment) -> None:
         """Look at what serves: a complete stack does not say that it is what was asked for."""

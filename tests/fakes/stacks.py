@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,8 +76,9 @@ class FakeCloudFormation:
     calls: list[str] = field(default_factory=list)
 
     def session(self) -> Session:
-        """A session whose CloudFormation this is."""
-        return Session(region="eu-central-1", _clients={"cloudformation": self})
+        """A session whose CloudFormation this is, and whose account has nothing else."""
+        nothing = dict.fromkeys(("sagemaker", "application-autoscaling", "cloudwatch"), FakeEmptyService())
+        return Session(region="eu-central-1", _clients={"cloudformation": self, **nothing})
 
     def describe_stacks(self, StackName: str) -> Document:  # noqa: N803 - AWS's member
         """The next state."""
@@ -135,6 +137,29 @@ class FakeCloudFormation:
     def _go_on(self) -> None:
         number = len(self.events)
         self.events += [{**each, "EventId": f"{each['EventId']} after {number}"} for each in self.then]
+
+
+@dataclass(frozen=True)
+class FakeEmptyService:
+    """SageMaker, Application Auto Scaling or CloudWatch of an account that has nothing."""
+
+    def get_paginator(self, operation: str) -> FakeEmptyService:  # noqa: ARG002 - all lists are alike
+        """Pages of any list."""
+        return self
+
+    def paginate(self, **_: Any) -> Iterator[Document]:  # noqa: ANN401 - a request
+        """One page on which every list is empty."""
+        yield defaultdict(list)
+
+    def __getattr__(self, operation: str) -> Callable[..., Document]:
+        """Any other call: an empty answer about many, a refusal about one."""
+
+        def answer(**_: Any) -> Document:  # noqa: ANN401 - a request
+            if operation.endswith("s"):
+                return defaultdict(list)
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "Could not find it."}}, operation)
+
+        return answer
 
 
 @dataclass(frozen=True)

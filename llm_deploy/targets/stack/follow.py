@@ -42,6 +42,11 @@ class Follower:
     clock: Clock
     deadline_s: float
 
+    @property
+    def left_s(self) -> float:
+        """The time until the deadline, for whatever comes after it."""
+        return self.deadline_s - self.clock.now_s()
+
     def worked_out(self, wish: Wish) -> Mapping[str, Any] | None:
         """A change set that can be executed; `None` when the stack is as wanted. A useless one is removed again.
 
