@@ -68,6 +68,9 @@ def test_the_whole_life_through_a_stack(
     assert {each["action"] for each in receipt["done"]} == {"+"}
     assert stacks(pointed_at_it) == {STACK: "CREATE_COMPLETE"}
     assert local_cloud.run("status", "twin", "--json").json["stack"] == STACK
+    assert [each["stack"] for each in local_cloud.run("list", "--json").json] == [STACK]
+    headers, row = local_cloud.run("list").out.splitlines()
+    assert (headers.split()[-1], row.split()[-1]) == ("STACK", STACK)
 
     again = local_cloud.run(*deploy)
     assert again.json["done"] == []
