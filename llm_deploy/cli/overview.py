@@ -52,16 +52,16 @@ def list_deployments(
 
 
 def _table(found: Sequence[Deployment], left: Sequence[Leftovers]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Headers and rows; the time left has a column only where something has a ttl."""
+    """Headers and rows; the time left and the stack have columns only where something has a ttl or is in a stack."""
     rows: list[tuple[str, ...]] = [
         (item.name, item.status + (" (no endpoint)" if item.orphan else ""), item.endpoint_type, item.model)
         for item in found
     ]
     rows += [(item.name, item.status, "-", f"left: {', '.join(item.names)}") for item in left]
-    if not any(item.expires_at for item in found):
-        return ("NAME", "STATUS", "TYPE", "MODEL"), rows
-    ends = [*(_time_left(item.expires_at) for item in found), *("-" for _ in left)]
-    return ("NAME", "STATUS", "TYPE", "MODEL", "TTL"), [(*row, end) for row, end in zip(rows, ends, strict=True)]
+    columns = {"TTL": [_time_left(item.expires_at) for item in found], "STACK": [item.stack or "-" for item in found]}
+    shown = {header: [*cells, *("-" for _ in left)] for header, cells in columns.items() if set(cells) - {"-"}}
+    whole = [(*row, *more) for row, *more in zip(rows, *shown.values(), strict=True)]
+    return ("NAME", "STATUS", "TYPE", "MODEL", *shown), whole
 
 
 def _time_left(expires_at: datetime | None) -> str:

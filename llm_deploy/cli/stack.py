@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,22 @@ class Terms:
     timeout_s: float
 
 
+@dataclass(slots=True)
+class Allowance:
+    """The time for everything that is waited for together; a person's time to answer is not counted."""
+
+    left_s: float
+
+    @contextmanager
+    def spent(self) -> Iterator[None]:
+        """Take off the time that the block needs."""
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.left_s -= time.monotonic() - began_s
+
+
 def deploy_through_stack(loaded: LoadedSpec, connection: Connection, terms: Terms) -> None:
     """Show the change set as the plan, execute it, follow it, and ask the endpoint one question."""
     from llm_deploy.cli import screen
@@ -34,13 +52,16 @@ def deploy_through_stack(loaded: LoadedSpec, connection: Connection, terms: Term
 
     deployer = StackDeployer(connection)
     started_s = time.monotonic()
+    allowance = Allowance(terms.timeout_s)
     steps: list[Step] = []
     while True:
-        found = deployer.plan(loaded.spec, import_existing=terms.import_existing)
+        with allowance.spent():
+            found = deployer.plan(loaded.spec, import_existing=terms.import_existing, timeout_s=allowance.left_s)
         _show(found, loaded, terms)
         if not _agreed(deployer, found, terms):
             break
-        steps += screen.follow(deployer.apply(found, timeout_s=terms.timeout_s, wait=terms.wait))
+        with allowance.spent():
+            steps += screen.follow(deployer.apply(found, timeout_s=allowance.left_s, wait=terms.wait))
         if not found.comes_first:
             break
     if terms.dry_run:
@@ -55,7 +76,7 @@ def deploy_through_stack(loaded: LoadedSpec, connection: Connection, terms: Term
 def _show(found: StackDeployment, loaded: LoadedSpec, terms: Terms) -> None:
     from llm_deploy.cli import screen
     from llm_deploy.deploy.receipt import plan_document
-    from llm_deploy.targets.stack.stacks import stack_name
+    from llm_deploy.render.cloudformation import stack_name
 
     screen.show_plan(found.plan, f"{found.name}, stack {stack_name(found.name)}:")
     for note in dict.fromkeys((*loaded.notes, *found.deployed.resolved.notes)):

@@ -102,7 +102,10 @@ def template(
 
 
 def stack_name(deployment: str) -> str:
-    """The stack of a deployment; its own name may begin with a digit, which a stack's may not."""
+    """The stack of a deployment; its own name may begin with a digit, which a stack's may not.
+
+    By what all begin with, policies can be made for stacks of ours alone.
+    """
     return f"llmdeploy-{deployment}"
 
 

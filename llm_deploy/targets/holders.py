@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llm_deploy.deploy.apply import Clock, Step, SystemClock
+from llm_deploy.deploy.apply import Step
 from llm_deploy.deploy.inventory import Found
-from llm_deploy.deploy.plan import Action, Change, Plan, short_kind
-from llm_deploy.errors import AccessDeniedError, ConflictError
+from llm_deploy.deploy.plan import Action, Change, Plan
+from llm_deploy.errors import AccessDeniedError, NotFoundError
+from llm_deploy.render.cloudformation import stack_name
 from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.targets import deployment
 from llm_deploy.targets.registry import Connection
-from llm_deploy.targets.stack.changes import object_name
-from llm_deploy.targets.stack.events import STACK, EventReader
+from llm_deploy.targets.stack.events import STACK
 from llm_deploy.targets.stack.follow import Follower
-from llm_deploy.targets.stack.stacks import Stack, Stacks, stack_name
+from llm_deploy.targets.stack.refusals import holds_more, refuse_additions
+from llm_deploy.targets.stack.stacks import Member, Stack, Stacks
 
 
 def stacks_of(name: str, connection: Connection, found: Sequence[Found]) -> tuple[Stack, ...]:
@@ -33,29 +34,28 @@ def stacks_of(name: str, connection: Connection, found: Sequence[Found]) -> tupl
 
 
 def with_stacks(plan: Plan, stacks: Sequence[Stack], connection: Connection) -> Plan:
-    """A plan of removal with its stacks in front.
+    """A plan of removal with its stacks in front, each with what else it holds.
 
     Raises:
-        ConflictError: One of another tool's holds more than this deployment.
+        ConflictError: One holds what no deployment has; or one of another tool's holds more than this deployment.
     """
+    lines: list[Change] = []
     for stack in stacks:
-        _refuse_what_holds_more(stack, plan, Stacks(connection.session))
-    lines = (
-        Change(Action.DELETE, STACK, each.name, found=Found(STACK, each.name, status=each.status), note=each.status)
-        for each in stacks
-    )
+        members = _members(stack, Stacks(connection.session))
+        more = _beside(plan, members)
+        if stack.tags.get(TAG_DEPLOYMENT) == plan.deployment:
+            refuse_additions(stack, plan.deployment, members, deployment.ResourceManager(connection).managers)
+        elif more:
+            raise holds_more(stack, plan.deployment, more)
+        lines += [_stack_line(stack), *(_member_line(stack, member) for member in more)]
     return Plan(plan.deployment, (*lines, *plan.changes))
 
 
-def deleted(
-    stacks: Sequence[Stack], connection: Connection, timeout_s: float, clock: Clock | None = None
-) -> Iterator[Step]:
+def deleted(stacks: Sequence[Stack], follower: Follower) -> Iterator[Step]:
     """Delete stacks and all that they hold, one after another. Raises LeftoverError, WaitTimeoutError."""
-    clock = clock or SystemClock()
-    follower = Follower(Stacks(connection.session), clock, clock.now_s() + timeout_s)
     for stack in stacks:
         if stack.busy and not stack.status.startswith(("CREATE", "DELETE")):
-            yield from follower.until_settled(stack, EventReader())  # AWS deletes none that is being updated
+            yield from follower.followed(stack)  # AWS deletes none that is being updated
         yield from follower.deleted(stack)
 
 
@@ -75,19 +75,27 @@ def _own_stack(name: str, stacks: Stacks) -> Stack | None:
     return found if empty else None
 
 
-def _refuse_what_holds_more(stack: Stack, plan: Plan, stacks: Stacks) -> None:
-    """Another tool's stack goes only if it holds nothing but this deployment."""
-    if stack.in_review or stack.tags.get(TAG_DEPLOYMENT) == plan.deployment:
-        return
-    ours = {(change.kind, change.name.lower()) for change in plan.changes}
-    more = [
-        f"{short_kind(member.kind)} {member.logical_id}"
-        for member in stacks.members(stack.name)
-        if (member.kind, object_name(member.kind, member.physical_id).lower()) not in ours
-    ]
-    if more:
-        raise ConflictError(
-            f"stack '{stack.name}' holds '{plan.deployment}' and more: {', '.join(more)}.",
-            hint="Delete it with the tool that made it, or with "
-            f"`aws cloudformation delete-stack --stack-name {stack.name}`.",
-        )
+def _members(stack: Stack, stacks: Stacks) -> tuple[Member, ...]:
+    """What goes with a stack; one that is gone by now takes nothing."""
+    if stack.in_review:
+        return ()
+    try:
+        return stacks.members(stack.name)
+    except NotFoundError:
+        return ()
+
+
+def _beside(plan: Plan, members: Sequence[Member]) -> list[Member]:
+    """The members that a plan of removal does not name."""
+    named = {(change.kind, change.name.lower()) for change in plan.changes}
+    return [member for member in members if (member.kind, member.name.lower()) not in named]
+
+
+def _stack_line(stack: Stack) -> Change:
+    found = Found(STACK, stack.name, status=stack.status)
+    return Change(Action.DELETE, STACK, stack.name, found=found, note=stack.status)
+
+
+def _member_line(stack: Stack, member: Member) -> Change:
+    found = Found(member.kind, member.name, status=member.status)
+    return Change(Action.DELETE, member.kind, member.name, found=found, note=f"held by stack {stack.name}")

@@ -18,25 +18,28 @@ from llm_deploy.deploy.inventory import Found, Inventory
 from llm_deploy.deploy.plan import Action, Change, Plan, plan as imperative_plan
 from llm_deploy.deploy.service import DEFAULT_TIMEOUT_S
 from llm_deploy.errors import ConflictError, DeployError
-from llm_deploy.resource import ENDPOINT, SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, TAG_STACK
+from llm_deploy.render.cloudformation import stack_name
+from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, TAG_DEPLOYMENT, TAG_STACK
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.targets import deployment
 from llm_deploy.targets.deployment import Deployed
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker import strategy
 from llm_deploy.targets.stack.changes import is_member, plan_lines
-from llm_deploy.targets.stack.events import STACK, EventReader
+from llm_deploy.targets.stack.ends import SERVING, refuse_what_went_back
+from llm_deploy.targets.stack.events import STACK
 from llm_deploy.targets.stack.follow import Follower
 from llm_deploy.targets.stack.refusals import (
     made_otherwise,
     not_our_stack,
+    refuse_additions,
     refuse_foreign,
     refuse_to_import,
     refuse_what_no_update_can,
     strangers,
     stuck,
 )
-from llm_deploy.targets.stack.stacks import STUCK, UNFINISHED, Member, Stack, Stacks, Wish, stack_name
+from llm_deploy.targets.stack.stacks import STUCK, UNFINISHED, Member, Stack, Stacks, Wish
 from llm_deploy.targets.stack.templates import identified, import_text, template_text
 
 
@@ -101,12 +104,15 @@ class StackDeployer:
         """The stacks of the connection's account and region."""
         return Stacks(self.connection.session)
 
-    def plan(self, spec: DeploymentSpec, *, import_existing: bool = False) -> StackDeployment:
+    def plan(
+        self, spec: DeploymentSpec, *, import_existing: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> StackDeployment:
         """What has to change, asked of CloudFormation by a change set that `discard` takes away again.
 
         Raises:
             ConflictError: A name is taken by something outside the stack, or the stack is not ours or stuck.
             SpecError: The template is too long.
+            WaitTimeoutError: The change set was not worked out in time.
         """
         role = deployment.execution_role(spec, self.connection)
         resolved = catalog.resolve(spec, self.connection.place, role)
@@ -118,13 +124,13 @@ class StackDeployer:
             note = "can only be deleted; made again after"
             made = tuple(Change(Action.CREATE, each.kind, each.name, each) for each in resources)
             return _with_lines(found, (_stack_line(found.stack, Action.DELETE, note), *made))
-        return self._compared(found, import_existing=import_existing)
+        return self._compared(found, self._follower(timeout_s), import_existing=import_existing)
 
     def apply(
         self, found: StackDeployment, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = True
     ) -> Iterator[Step]:
-        """Carry it out; where something comes first, only that."""
-        steps = self._applied(found, self._follower(timeout_s), timeout_s, wait=wait)
+        """Carry it out; where something comes first, only that. The time allowed is for all of it together."""
+        steps = self._applied(found, self._follower(timeout_s), wait=wait)
         wanted = found.deployed
         yield from deployment.told_with_the_log(steps, found.name, wanted.components, wanted.resources, self.connection)
 
@@ -140,14 +146,15 @@ class StackDeployer:
         if stack is None:
             return None
         owner = stack.tags.get(TAG_DEPLOYMENT)
-        unknown = owner is None and stack.status in UNFINISHED and self.stacks.members(stack.name)
-        if owner not in {name, None} or unknown:
+        goes = self.stacks.members(stack.name) if stack.status in UNFINISHED else ()
+        if owner not in {name, None} or (owner is None and goes):
             raise not_our_stack(stack, name)
         if stack.status in STUCK:
             raise stuck(stack)
+        refuse_additions(stack, name, goes, deployment.ResourceManager(self.connection).managers)
         return stack
 
-    def _compared(self, found: StackDeployment, *, import_existing: bool) -> StackDeployment:
+    def _compared(self, found: StackDeployment, follower: Follower, *, import_existing: bool) -> StackDeployment:
         service = deployment.service_for(self.connection)
         inventory = service.inventory(found.name, found.deployed.resources)
         members = self._members(found.stack)
@@ -161,14 +168,15 @@ class StackDeployer:
         found = replace(found, spare=tuple(each for each in outside if each.kind not in _SCALING))
         if outsiders:
             return self._with_imports(found, inventory)
-        return self._with_change_set(found)
+        return self._with_change_set(found, follower)
 
     def _members(self, stack: Stack | None) -> tuple[Member, ...]:
         return () if stack is None or stack.in_review else self.stacks.members(stack.name)
 
-    def _with_change_set(self, found: StackDeployment) -> StackDeployment:
-        change_set = self._follower(DEFAULT_TIMEOUT_S).worked_out(self._wish(found))
+    def _with_change_set(self, found: StackDeployment, follower: Follower) -> StackDeployment:
+        change_set = follower.worked_out(self._wish(found))
         if change_set is None:
+            self._check(found)
             kept = tuple(Change(Action.KEEP, each.kind, each.name, each) for each in found.deployed.resources)
             return _with_lines(found, (*kept, *_removals(found.spare)))
         lines = (*plan_lines(change_set["Changes"], found.deployed.resources), *_removals(found.spare))
@@ -205,23 +213,24 @@ class StackDeployer:
         stack_line = Change(Action.CREATE, STACK, stack_name(found.name), note="holds what exists from now on")
         return _with_lines(replace(found, imports=imports), (stack_line, *lines, *_removals(found.spare)))
 
-    def _applied(self, found: StackDeployment, follower: Follower, timeout_s: float, *, wait: bool) -> Iterator[Step]:
+    def _applied(self, found: StackDeployment, follower: Follower, *, wait: bool) -> Iterator[Step]:
         if found.follows_first and found.stack is not None:
-            yield from follower.until_settled(found.stack, EventReader())
+            yield from follower.followed(found.stack, found.deployed.resources)
             return
         if found.deletes_first and found.stack is not None:
             yield from follower.deleted(found.stack)
             return
         if found.imports:
             yield from self._imported(found, follower)
-            found = self._with_change_set(replace(found, stack=self.stacks.find(stack_name(found.name)), imports=()))
+            found = replace(found, stack=self.stacks.find(stack_name(found.name)), imports=())
+            found = self._with_change_set(found, follower)
         if found.change_set is not None and found.stack is not None:
             if not wait:
                 follower.begin(found.stack, found.change_set)
                 return
             yield from follower.executed(found.stack, found.change_set, _by_id(found))
             self._check(found)
-        yield from self._removed(found, timeout_s)
+        yield from self._removed(found, follower)
 
     def _imported(self, found: StackDeployment, follower: Follower) -> Iterator[Step]:
         name = stack_name(found.name)
@@ -232,26 +241,18 @@ class StackDeployer:
             raise DeployError(f"stack '{name}' is gone: somebody removed it while it was made.")
         yield from follower.executed(stack, change_set["ChangeSetId"], _by_id(found))
 
-    def _removed(self, found: StackDeployment, timeout_s: float) -> Iterator[Step]:
+    def _removed(self, found: StackDeployment, follower: Follower) -> Iterator[Step]:
         """Objects of ours that were made beside the stack and that it replaces."""
         if found.spare:
             service = deployment.service_for(self.connection)
-            yield from service.apply(Plan(found.name, _removals(found.spare)), timeout_s=timeout_s)
+            yield from service.apply(Plan(found.name, _removals(found.spare)), timeout_s=follower.left_s)
 
     def _check(self, found: StackDeployment) -> None:
-        """A stack can be complete over an endpoint that SageMaker has rolled back."""
-        wanted = next(each for each in found.deployed.resources if each.kind == ENDPOINT)
+        """Look at what serves: a complete stack does not say that it is what was asked for."""
         managers = deployment.ResourceManager(self.connection).managers
-        standing = managers[ENDPOINT].find(wanted.name)
-        config = wanted.properties["EndpointConfigName"]
-        if standing is None or standing.properties.get("EndpointConfigName") != config:
-            serves = "gone" if standing is None else standing.properties.get("EndpointConfigName")
-            reason = f" The cloud says: {standing.reason}" if standing is not None and standing.reason else ""
-            raise DeployError(
-                f"stack '{stack_name(found.name)}' is complete, but endpoint '{wanted.name}' is not on config "
-                f"'{config}': {serves}.{reason}",
-                hint=f"`llmdeploy logs {found.name}` shows the containers' side.",
-            )
+        for wanted in found.deployed.resources:
+            if wanted.kind in SERVING:
+                refuse_what_went_back(stack_name(found.name), wanted, managers[wanted.kind].find(wanted.name))
 
     def _follower(self, timeout_s: float) -> Follower:
         return Follower(self.stacks, self.clock, self.clock.now_s() + timeout_s)

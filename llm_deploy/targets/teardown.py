@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from llm_deploy.deploy.apply import Stage, Step
+from llm_deploy.deploy.apply import Clock, Stage, Step, SystemClock
 from llm_deploy.deploy.claims import named_by
 from llm_deploy.deploy.inventory import Found, Inventory
 from llm_deploy.deploy.plan import Plan, plan_deletion, short_kind
@@ -20,7 +20,8 @@ from llm_deploy.targets.deployment import stacks_named_by
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.sagemaker.hosting import EndpointConfigManager, EndpointManager, HostingManager, ModelManager
 from llm_deploy.targets.sagemaker.machines import machines, usd_per_hour
-from llm_deploy.targets.stack.stacks import Stack
+from llm_deploy.targets.stack.follow import Follower
+from llm_deploy.targets.stack.stacks import Stack, Stacks
 
 COST_AFTER_S = 5.0
 """From here on a wait says what it costs: shorter ones cost less than a cent on any machine."""
@@ -40,6 +41,7 @@ class Removal:
         not_ours: What stands beside it and is left alone: it carries no tag of ours, or may not be looked at.
         usd_per_hour: What its machines bill now; `None` when unknown, 0 when there are none.
         stacks: The CloudFormation stacks that hold it and go first; they are in the plan too.
+        objects: The part of the plan that is this deployment's own, removed one by one where no stack does it.
     """
 
     name: str
@@ -48,14 +50,15 @@ class Removal:
     plan: Plan
     not_ours: tuple[Found, ...]
     usd_per_hour: float | None
-    stacks: tuple[Stack, ...] = ()
+    stacks: tuple[Stack, ...]
+    objects: Plan
 
 
 def prepare(name: str, connection: Connection, *, logs: bool = False) -> Removal:
     """Look at a deployment. Reads only; with `logs`, its log groups are to go as well.
 
     Raises:
-        ConflictError: The endpoint, or a component on it, is not ours; or a stack of another tool holds more than this.
+        ConflictError: The endpoint, or a component on it, is not ours; or a stack holds more than this.
     """
     service = deployment.removal_service(name, connection, logs=logs, through_stacks=True)
     plan = deployment.plan_removal(name, connection, service=service)
@@ -67,18 +70,18 @@ def prepare(name: str, connection: Connection, *, logs: bool = False) -> Removal
         plan = plan_deletion(inventory, tuple(service.resource_manager.managers))
     not_ours = tuple(found for found in related if found.owned_by is None)
     stacks = holders.stacks_of(name, connection, ours)
-    plan = holders.with_stacks(plan, stacks, connection)
-    return Removal(name, connection, service, plan, not_ours, _bills(ours, connection), stacks)
+    whole = holders.with_stacks(plan, stacks, connection)
+    return Removal(name, connection, service, whole, not_ours, _bills(ours, connection), stacks, plan)
 
 
-def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[Step]:
-    """Remove it. Long waits say what they cost meanwhile.
+def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S, clock: Clock | None = None) -> Iterator[Step]:
+    """Remove it, within the time allowed for all of it together. Long waits say what they cost meanwhile.
 
     Raises:
         WaitTimeoutError: The time allowed passed; the message says what still bills.
     """
     try:
-        for step in _steps(removal, timeout_s):
+        for step in _steps(removal, timeout_s, clock or SystemClock()):
             long = step.stage is Stage.WAITING and step.elapsed_s >= COST_AFTER_S
             costs = long and removal.usd_per_hour != 0 and not _after_the_endpoint(step)
             yield replace(step, detail=f"{money(removal.usd_per_hour)} meanwhile") if costs else step
@@ -88,15 +91,16 @@ def carry_out(removal: Removal, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iter
         raise WaitTimeoutError(f"{error.message} Still billing: {money(bills)}.", hint=GOES_ON) from error
 
 
-def _steps(removal: Removal, timeout_s: float) -> Iterator[Step]:
+def _steps(removal: Removal, timeout_s: float, clock: Clock) -> Iterator[Step]:
     """Stacks with all that they hold, then what is there all the same."""
     if not removal.stacks:
-        yield from removal.service.apply(removal.plan, timeout_s=timeout_s)
+        yield from removal.service.apply(removal.objects, timeout_s=timeout_s)
         return
-    yield from holders.deleted(removal.stacks, removal.connection, timeout_s)
+    follower = Follower(Stacks(removal.connection.session), clock, clock.now_s() + timeout_s)
+    yield from holders.deleted(removal.stacks, follower)
     managers = removal.service.resource_manager.managers
-    there = (each for each in removal.plan.changes if each.kind in managers and managers[each.kind].find(each.name))
-    yield from removal.service.apply(Plan(removal.name, tuple(there)), timeout_s=timeout_s)
+    there = (each for each in removal.objects.changes if managers[each.kind].find(each.name))
+    yield from removal.service.apply(Plan(removal.name, tuple(there)), timeout_s=follower.left_s)
 
 
 def receipt(removal: Removal, steps: Iterable[Step], started_s: float, *, ended: bool = True) -> Receipt:

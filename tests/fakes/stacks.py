@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +37,16 @@ def event(number: int, status: str, kind: str, physical_id: str, reason: str = "
     }
 
 
+def member(kind: str, physical_id: str) -> Document:
+    """A resource of the stack."""
+    return {
+        "LogicalResourceId": kind.rpartition(":")[2],
+        "PhysicalResourceId": physical_id,
+        "ResourceType": kind,
+        "ResourceStatus": "CREATE_COMPLETE",
+    }
+
+
 @dataclass
 class FakeCloudFormation:
     """One stack whose states are given.
@@ -45,6 +56,7 @@ class FakeCloudFormation:
         reason: The stack's own reason.
         tags: The stack's tags.
         events: In their order.
+        members: What ListStackResources gives; `member` makes one.
         then: Events that come when a change set is executed or a deletion asked for.
         change_set: What DescribeChangeSet answers.
         validation: Reasons that early validation gives.
@@ -56,6 +68,7 @@ class FakeCloudFormation:
     reason: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     events: list[Document] = field(default_factory=list)
+    members: list[Document] = field(default_factory=list)
     then: list[Document] = field(default_factory=list)
     change_set: Document = field(default_factory=dict)
     validation: Sequence[str] = ()
@@ -63,8 +76,9 @@ class FakeCloudFormation:
     calls: list[str] = field(default_factory=list)
 
     def session(self) -> Session:
-        """A session whose CloudFormation this is."""
-        return Session(region="eu-central-1", _clients={"cloudformation": self})
+        """A session whose CloudFormation this is, and whose account has nothing else."""
+        nothing = dict.fromkeys(("sagemaker", "application-autoscaling", "cloudwatch"), FakeEmptyService())
+        return Session(region="eu-central-1", _clients={"cloudformation": self, **nothing})
 
     def describe_stacks(self, StackName: str) -> Document:  # noqa: N803 - AWS's member
         """The next state."""
@@ -76,10 +90,12 @@ class FakeCloudFormation:
         described = {"StackName": NAME, "StackId": STACK_ID, "StackStatus": status, "StackStatusReason": self.reason}
         return {"Stacks": [{**described, "Tags": tags}]}
 
-    def get_paginator(self, operation: str) -> FakeEvents:
-        """Only events are read in pages here."""
+    def get_paginator(self, operation: str) -> FakePages:
+        """Events, the newest first, and members."""
+        if operation == "list_stack_resources":
+            return FakePages("StackResourceSummaries", self.members)
         assert operation == "describe_stack_events"
-        return FakeEvents(self)
+        return FakePages("StackEvents", list(reversed(self.events)))
 
     def create_change_set(self, **request: Any) -> Document:  # noqa: ANN401 - a request
         """Take it."""
@@ -124,12 +140,36 @@ class FakeCloudFormation:
 
 
 @dataclass(frozen=True)
-class FakeEvents:
-    """Pages of one event each, the newest first."""
+class FakeEmptyService:
+    """SageMaker, Application Auto Scaling or CloudWatch of an account that has nothing."""
 
-    cloud: FakeCloudFormation
+    def get_paginator(self, operation: str) -> FakeEmptyService:  # noqa: ARG002 - all lists are alike
+        """Pages of any list."""
+        return self
+
+    def paginate(self, **_: Any) -> Iterator[Document]:  # noqa: ANN401 - a request
+        """One page on which every list is empty."""
+        yield defaultdict(list)
+
+    def __getattr__(self, operation: str) -> Callable[..., Document]:
+        """Any other call: an empty answer about many, a refusal about one."""
+
+        def answer(**_: Any) -> Document:  # noqa: ANN401 - a request
+            if operation.endswith("s"):
+                return defaultdict(list)
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "Could not find it."}}, operation)
+
+        return answer
+
+
+@dataclass(frozen=True)
+class FakePages:
+    """Pages of one item each."""
+
+    member: str
+    items: Sequence[Document]
 
     def paginate(self, **_: Any) -> Iterator[Document]:  # noqa: ANN401 - a request
         """The pages."""
-        for item in reversed(self.cloud.events):
-            yield {"StackEvents": [item]}
+        for item in self.items:
+            yield {self.member: [item]}

@@ -68,6 +68,9 @@ def test_the_whole_life_through_a_stack(
     assert {each["action"] for each in receipt["done"]} == {"+"}
     assert stacks(pointed_at_it) == {STACK: "CREATE_COMPLETE"}
     assert local_cloud.run("status", "twin", "--json").json["stack"] == STACK
+    assert [each["stack"] for each in local_cloud.run("list", "--json").json] == [STACK]
+    headers, row = local_cloud.run("list").out.splitlines()
+    assert (headers.split()[-1], row.split()[-1]) == ("STACK", STACK)
 
     again = local_cloud.run(*deploy)
     assert again.json["done"] == []
@@ -123,6 +126,35 @@ def test_a_failed_update_goes_back_and_the_next_one_works(local_cloud: Terminal,
     assert "Paris" in local_cloud.run("invoke", "twin", "The capital of France is", "--max-new-tokens", "8").out
     local_cloud.run(*DEPLOY, *model, "--set", "limits.max_input_tokens=1024")
     assert stacks(pointed_at_it) == {STACK: "UPDATE_COMPLETE"}
+
+
+def test_a_change_under_alarms_goes_through_or_is_said_to_have_gone_back(
+    local_cloud: Terminal, pointed_at_it: dict[str, str]
+) -> None:
+    """The stack makes, changes and removes the alarm; an update that it undoes is an error, each time."""
+    deploy = (*DEPLOY, "--set", "update.alarms.errors_above=3")
+    shorter = ("--set", "limits.max_input_tokens=1024")
+    cloudwatch = client(pointed_at_it, "cloudwatch")
+
+    def alarm() -> dict[str, Any]:
+        (found,) = cloudwatch.describe_alarms(AlarmNames=["twin-rollback-errors"])["MetricAlarms"]
+        return dict(found)
+
+    local_cloud.run(*deploy)
+    assert alarm()["Threshold"] == 3
+    changed = local_cloud.run(*DEPLOY, "--set", "update.alarms.errors_above=5", *shorter, "--json").json
+    assert {("~", "InferenceComponent"), ("~", "Alarm")} <= {(each["action"], each["kind"]) for each in changed["done"]}
+    assert alarm()["Threshold"] == 5
+
+    cloudwatch.set_alarm_state(AlarmName="twin-rollback-errors", StateValue="ALARM", StateReason="seven errors")
+    for _ in range(2):
+        failed = local_cloud.run(*deploy, code=9)
+        assert f"stack '{STACK}' is complete, but InferenceComponent 'twin' is InService" in failed.err
+        assert "alarm(s) in state ALARM: twin-rollback-errors" in failed.err
+    cloudwatch.set_alarm_state(AlarmName="twin-rollback-errors", StateValue="OK", StateReason="no error")
+    local_cloud.run(*deploy, *shorter)
+    local_cloud.run(*deploy)
+    assert "Alarm" in {each["kind"] for each in local_cloud.run(*DELETE, "--json").json["done"]}
 
 
 def killed_at(terminal: Terminal, words: str, *arguments: str) -> None:
@@ -272,6 +304,25 @@ def test_a_stack_of_another_tool_is_deleted_only_if_it_holds_nothing_else(
         StackName="theirs", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     assert "CloudFormation stack 'theirs' holds" in local_cloud.run("deploy-endpoint", TWIN, "--yes", code=7).err
+    local_cloud.run(*DELETE)
+
+
+def test_what_somebody_put_into_our_stack_keeps_it(local_cloud: Terminal, pointed_at_it: dict[str, str]) -> None:
+    """A deletion of our own stack too names what is no part of a deployment, and begins only without it."""
+    cloudformation = client(pointed_at_it, "cloudformation")
+    local_cloud.run(*DEPLOY)
+    described = cloudformation.get_template(StackName=STACK)["TemplateBody"]
+    ours = described if isinstance(described, dict) else json.loads(described)
+    topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "other"}}}
+    for template in ({**ours, "Resources": {**ours["Resources"], **topic}}, ours):
+        cloudformation.update_stack(StackName=STACK, TemplateBody=json.dumps(template))
+        cloudformation.get_waiter("stack_update_complete").wait(
+            StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        if template is not ours:
+            refused = local_cloud.run(*DELETE, code=7)
+            assert f"stack '{STACK}' holds 'twin' and more: Topic Topic" in refused.err
+            assert everything(pointed_at_it)["endpoints"]
     local_cloud.run(*DELETE)
 
 

@@ -27,6 +27,7 @@ class Deployment:
     Attributes:
         orphan: A component whose endpoint is gone, which AWS keeps and may bill.
         expires_at: The end of its ttl; `None` without one.
+        stack: The CloudFormation stack that holds it; `None`: none does.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Deployment:
     created_at: datetime | None
     orphan: bool = False
     expires_at: datetime | None = None
+    stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,13 @@ def deployments(session: Session) -> Iterator[Deployment]:
         tags = _tags(session, arn)
         if TAG_DEPLOYMENT in tags:
             kind, model = tags.get(TAG_ENDPOINT_TYPE, "?"), tags.get(TAG_MODEL, "?")
-            yield Deployment(name, status, kind, model, created_at, expires_at=_expires_at(session, name, tags))
+            ends = _expires_at(session, name, tags)
+            yield Deployment(name, status, kind, model, created_at, expires_at=ends, stack=stack_of(tags))
     for name, arn, status, created_at in _listed(session, "inference_component", "InferenceComponent", without=names):
         tags = _tags(session, arn)
         if TAG_DEPLOYMENT in tags:
-            yield Deployment(name, status, "inference-component", tags.get(TAG_MODEL, "?"), created_at, orphan=True)
+            kind, model = "inference-component", tags.get(TAG_MODEL, "?")
+            yield Deployment(name, status, kind, model, created_at, orphan=True, stack=stack_of(tags))
 
 
 def deployment_status(session: Session, name: str) -> DeploymentStatus:

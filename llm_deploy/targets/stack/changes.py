@@ -8,8 +8,8 @@ from typing import Any
 
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import Action, Change, Difference
-from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, Resource
-from llm_deploy.targets.stack.stacks import Member
+from llm_deploy.resource import Resource
+from llm_deploy.targets.stack.stacks import Member, object_name
 
 Document = Mapping[str, Any]
 
@@ -32,21 +32,10 @@ def plan_lines(changes: Sequence[Document], wanted: Sequence[Resource]) -> tuple
     return (*lines, *(_removal(change) for change in by_id.values()))
 
 
-def object_name(kind: str, physical_id: str) -> str:
-    """Our name of an object, from what a stack calls it."""
-    if kind == SCALABLE_TARGET:
-        return physical_id.split("|", maxsplit=1)[0]
-    if kind == SCALING_POLICY:
-        _, _, tail = physical_id.split("|", maxsplit=1)[0].partition(":resource/sagemaker/")
-        resource_id, _, name = tail.partition(":policyName/")
-        return f"{resource_id}|{name}"
-    return physical_id.rpartition("/")[2]
-
-
 def is_member(found: Found, members: Sequence[Member]) -> bool:
     """Whether a stack holds an object."""
     key = (found.kind, found.name.lower())
-    return any((member.kind, object_name(member.kind, member.physical_id).lower()) == key for member in members)
+    return any((member.kind, member.name.lower()) == key for member in members)
 
 
 def _line(resource: Resource, change: Document | None) -> Change:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_deploy.deploy.apply import Stage, Step
 from llm_deploy.deploy.plan import Action, Change
-from llm_deploy.targets.stack.changes import object_name
+from llm_deploy.targets.stack.stacks import object_name
 
 STACK = "AWS::CloudFormation::Stack"
 BEGINNINGS = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"})
@@ -36,11 +36,13 @@ class EventReader:
 
     Attributes:
         planned: What was planned, by logical id; steps of what is kept are left out, since an update may tell of them.
+        names: Of resources, by logical id, for events that come before the cloud has given a physical one.
         after: The newest event before the operation, where it is known; without it, the last operation is read.
         operation: Every event of the operation, in its order.
     """
 
     planned: Mapping[str, Change] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
     after: str | None = None
     operation: list[Event] = field(default_factory=list)
     _began: dict[str, datetime] = field(default_factory=dict)
@@ -113,8 +115,8 @@ class EventReader:
         deleted = event["ResourceStatus"].startswith("DELETE")
         if change is not None and not deleted:
             return change.name
-        physical_id = event.get("PhysicalResourceId")
-        return object_name(event["ResourceType"], physical_id) if physical_id else str(event["LogicalResourceId"])
+        physical_id, identity = event.get("PhysicalResourceId"), str(event["LogicalResourceId"])
+        return object_name(event["ResourceType"], physical_id) if physical_id else self.names.get(identity, identity)
 
 
 def _is_stack(event: Event) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from llm_deploy.errors import (
     NotFoundError,
     WaitTimeoutError,
 )
+from llm_deploy.resource import Resource
 from llm_deploy.targets.stack.events import STACK, EventReader
 from llm_deploy.targets.stack.stacks import GONE, Stack, Stacks, Wish
 
@@ -40,6 +41,11 @@ class Follower:
     stacks: Stacks
     clock: Clock
     deadline_s: float
+
+    @property
+    def left_s(self) -> float:
+        """The time until the deadline, for whatever comes after it."""
+        return self.deadline_s - self.clock.now_s()
 
     def worked_out(self, wish: Wish) -> Mapping[str, Any] | None:
         """A change set that can be executed; `None` when the stack is as wanted. A useless one is removed again.
@@ -77,7 +83,7 @@ class Follower:
             DeployError: It ended in another way; the message has the first failed resource's own reason.
             WaitTimeoutError: It was not done in time.
         """
-        reader = EventReader(planned, self.stacks.last_event(stack.id))
+        reader = EventReader(planned, after=self.stacks.last_event(stack.id))
         self.begin(stack, change_set)
         ended = yield from self.until_settled(stack, reader)
         if ended.status not in GOOD_ENDS:
@@ -92,6 +98,17 @@ class Follower:
                 f"the change set of stack '{stack.name}' is gone: another run has planned since.",
                 hint="Look what it did with `llmdeploy status`, then run the same command again.",
             ) from error
+
+    def followed(self, stack: Stack, wanted: Iterable[Resource] = ()) -> Generator[Step, None, Stack]:
+        """The steps of an operation that somebody else began, however it ends.
+
+        Args:
+            stack: The stack as it is now.
+            wanted: What is to be in it, whose names stand for what has none yet.
+        """
+        # A model's name follows from its content, which may be another one in that operation.
+        known = {each.id: each.name for each in wanted if not each.immutable}
+        return (yield from self.until_settled(stack, EventReader(names={**known, **self._names(stack)})))
 
     def until_settled(self, stack: Stack, reader: EventReader) -> Generator[Step, None, Stack]:
         """The steps until nothing is in progress any more, however it ends."""
@@ -117,9 +134,10 @@ class Follower:
             LeftoverError: Something cannot be deleted; the message names it and the cloud's reason.
         """
         began_s = self.clock.now_s()
+        names = self._names(stack)
         for attempt in range(2):
             going = stack.status == "DELETE_IN_PROGRESS" and not attempt
-            reader = EventReader(after=None if going else self.stacks.last_event(stack.id))
+            reader = EventReader(names=names, after=None if going else self.stacks.last_event(stack.id))
             self.stacks.delete(stack.id)
             ended = yield from self._until_gone(stack, reader)
             if ended.status == GONE:
@@ -136,6 +154,13 @@ class Follower:
             if ended.status in {GONE, "DELETE_FAILED"}:
                 return ended
             self._pause(began_s, f"stack '{stack.name}'", ended.status)
+
+    def _names(self, stack: Stack) -> dict[str, str]:
+        """By logical id, what a stack holds now."""
+        try:
+            return {member.logical_id: member.name for member in self.stacks.members(stack.name)}
+        except NotFoundError:
+            return {}
 
     def _problems(self, stack: str, change_set: str) -> tuple[str, ...]:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from llm_deploy.deploy.inventory import Found, Inventory
 from llm_deploy.deploy.plan import Action, Change, Plan, not_ours, refuse_what_cannot_change, short_kind
@@ -28,6 +28,31 @@ def not_our_stack(stack: Stack, name: str) -> ConflictError:
     return ConflictError(
         f"stack '{stack.name}' exists already and is not ours: it does not carry the tag {TAG_DEPLOYMENT}={name}.",
         hint=f"Choose another name than '{name}', or delete the stack with the tool that made it.",
+    )
+
+
+def refuse_additions(stack: Stack, name: str, members: Sequence[Member], kinds: Container[str]) -> None:
+    """Raise ConflictError for a stack of ours that somebody has put other kinds of resources into.
+
+    Args:
+        stack: What is to be deleted.
+        name: The deployment's name.
+        members: What the stack holds.
+        kinds: What deployments are made of.
+    """
+    added = [member for member in members if member.kind not in kinds]
+    if added:
+        raise holds_more(stack, name, added)
+
+
+def holds_more(stack: Stack, name: str, more: Sequence[Member]) -> ConflictError:
+    """The error for a stack whose deletion would take away what is not the deployment's."""
+    shown = ", ".join(f"{short_kind(member.kind)} {member.logical_id}" for member in more)
+    return ConflictError(
+        f"stack '{stack.name}' holds '{name}' and more: {shown}.",
+        hint="Take that out first: update the stack with `DeletionPolicy: Retain` on it, then with a template without "
+        "it. Or delete all of it with the tool that made it, or with "
+        f"`aws cloudformation delete-stack --stack-name {stack.name}`.",
     )
 
 

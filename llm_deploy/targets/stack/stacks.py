@@ -10,10 +10,8 @@ from typing import Any
 
 from llm_deploy.aws import Session, aws_errors
 from llm_deploy.errors import AccessDeniedError, NotFoundError
-from llm_deploy.resource import tag_list, tag_map
+from llm_deploy.resource import SCALABLE_TARGET, SCALING_POLICY, tag_list, tag_map
 
-NAME_PREFIX = "llmdeploy-"
-"""A stack's name begins with a letter, a deployment's need not; and policies can be made for stacks of ours alone."""
 CHANGE_SET = "llmdeploy"
 """One name for all, so that what a killed run left is found and taken away by the next."""
 
@@ -26,9 +24,15 @@ STUCK = frozenset({"UPDATE_ROLLBACK_FAILED", "IMPORT_ROLLBACK_FAILED"})
 Document = Mapping[str, Any]
 
 
-def stack_name(deployment: str) -> str:
-    """The name of a deployment's stack."""
-    return NAME_PREFIX + deployment
+def object_name(kind: str, physical_id: str) -> str:
+    """Our name of an object, from what a stack calls it."""
+    if kind == SCALABLE_TARGET:
+        return physical_id.split("|", maxsplit=1)[0]
+    if kind == SCALING_POLICY:
+        _, _, tail = physical_id.split("|", maxsplit=1)[0].partition(":resource/sagemaker/")
+        resource_id, _, name = tail.partition(":policyName/")
+        return f"{resource_id}|{name}"
+    return physical_id.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,11 @@ class Member:
     kind: str
     physical_id: str
     status: str
+
+    @property
+    def name(self) -> str:
+        """Our name of it."""
+        return object_name(self.kind, self.physical_id)
 
 
 @dataclass(frozen=True, slots=True)

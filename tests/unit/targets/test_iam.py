@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llm_deploy.render.cloudformation import stack_name
 from llm_deploy.resource import ACCESS_KEY, MANAGED_POLICY, ROLE, SERVICE_LINKED_ROLE, USER, Resource
 from llm_deploy.spec import Place
 from llm_deploy.targets.sagemaker import iam
@@ -20,7 +21,6 @@ from llm_deploy.targets.sagemaker.statements import (
     purpose,
     statements,
 )
-from llm_deploy.targets.stack.stacks import stack_name
 
 PLACE = Place(partition="aws", region="eu-central-1", account="123456789012")
 WISH = RolesWish(PLACE, "twin")

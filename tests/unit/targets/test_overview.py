@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from llm_deploy.aws import Session
 from llm_deploy.errors import CloudError
-from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL
+from llm_deploy.resource import TAG_DEPLOYMENT, TAG_ENDPOINT_TYPE, TAG_MODEL, TAG_STACK
 from llm_deploy.targets.sagemaker.overview import deployments
 from llm_deploy.targets.sagemaker.tags import tags_of
 
@@ -78,6 +78,12 @@ def test_an_endpoint_whose_tags_may_not_be_read_is_not_ours(code: str) -> None:
     """The deploy identity reads tags of its prefix only; a stranger's endpoint must not end the whole list."""
     found = list(deployments(session({"stranger": code, "twin": OURS, "untagged": {"team": "x"}})))
     assert [(item.name, item.endpoint_type, item.model) for item in found] == [("twin", "model", "org/m")]
+
+
+def test_the_stack_that_holds_a_deployment_is_told_by_its_tag() -> None:
+    """Such a one is changed through the stack alone, which a list of what may be changed has to say."""
+    found = deployments(session({"one": OURS, "two": OURS | {TAG_STACK: "llmdeploy-two"}}))
+    assert {item.name: item.stack for item in found} == {"one": None, "two": "llmdeploy-two"}
 
 
 def test_another_error_is_no_empty_answer() -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from llm_deploy.aws import Session
 from llm_deploy.deploy.plan import Action
-from llm_deploy.errors import ConflictError
+from llm_deploy.errors import ConflictError, WaitTimeoutError
 from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.settings import Settings
 from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.stack.events import STACK
 from llm_deploy.targets.stacked import StackDeployer, StackDeployment
 from tests.fakes.cloud import FakeClock
-from tests.fakes.stacks import NAME, FakeCloudFormation, event, stack_event
+from tests.fakes.stacks import NAME, FakeCloudFormation, event, member, stack_event
 from tests.specs import PLACE, ROLE, twin
 
 OURS = {TAG_DEPLOYMENT: "twin"}
@@ -32,8 +32,9 @@ class FakeSts:
 
 
 def deployer(cloud: FakeCloudFormation) -> StackDeployer:
-    """A deployer whose CloudFormation is this, and for whom there is no other service."""
-    session = Session(region=PLACE.region, _clients={"cloudformation": cloud, "sts": FakeSts()})
+    """A deployer whose CloudFormation is this, and for whom there is nothing else."""
+    clients = {**cloud.session()._clients, "sts": FakeSts()}
+    session = Session(region=PLACE.region, _clients=clients)
     return StackDeployer(Connection("sagemaker", session, Settings()), FakeClock())
 
 
@@ -73,6 +74,24 @@ def test_a_stack_that_can_only_be_deleted_is_deleted_first_and_the_plan_says_so(
     assert status in first.note
     assert {change.action for change in others} == {Action.CREATE}
     assert cloud.calls == []
+
+
+def test_a_stack_that_can_only_be_deleted_is_kept_while_it_holds_what_others_added() -> None:
+    """Its tag says whose the stack is, not whose is all that it holds."""
+    cloud = FakeCloudFormation(["DELETE_FAILED"], tags=OURS, members=[member("AWS::S3::Bucket", "precious")])
+    with pytest.raises(ConflictError, match="holds 'twin' and more: Bucket Bucket") as refused:
+        planned(cloud)
+    assert "DeletionPolicy: Retain" in (refused.value.hint or "")
+    assert cloud.calls == []
+
+
+def test_a_change_set_is_waited_for_as_long_as_was_allowed() -> None:
+    """The time that the caller allows is for the plan too."""
+    cloud = FakeCloudFormation(change_set={"Status": "CREATE_IN_PROGRESS"})
+    late = deployer(cloud)
+    with pytest.raises(WaitTimeoutError, match="is still CREATE_IN_PROGRESS"):
+        late.plan(twin(execution_role_arn=ROLE), timeout_s=7.0)
+    assert late.clock.now_s() == pytest.approx(7.0)
 
 
 def test_a_stack_of_another_deployment_is_not_ours() -> None:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from llm_deploy.deploy.inventory import Found, State
+from llm_deploy.deploy.plan import Plan, deletion
 from llm_deploy.deploy.receipt import Left, Receipt
-from llm_deploy.errors import LeftoverError
-from llm_deploy.targets.teardown import check
+from llm_deploy.deploy.service import DeploymentService
+from llm_deploy.errors import LeftoverError, WaitTimeoutError
+from llm_deploy.resource import ENDPOINT
+from llm_deploy.settings import Settings
+from llm_deploy.targets.deployment import KindManagers
+from llm_deploy.targets.registry import Connection
+from llm_deploy.targets.stack.stacks import Stack
+from llm_deploy.targets.teardown import Removal, carry_out, check
+from tests.fakes.cloud import FakeClock, FakeCloud
+from tests.fakes.stacks import NAME, STACK_ID, FakeCloudFormation, stack_event
 
 
 def receipt(*left: Left, usd_per_hour: float | None = 0.0) -> Receipt:
@@ -30,6 +40,30 @@ def test_what_is_left_is_listed_with_what_it_costs() -> None:
         "  Model twin-1, $0.00/h",
         "still billing: $1.51/h",
     ]
+
+
+def test_the_time_allowed_is_for_the_stack_and_the_rest_together() -> None:
+    """What the stack's deletion takes is gone for what is removed after it."""
+    clock, cloud, rest = FakeClock(), FakeCloud(), FakeClock()
+    stacks = FakeCloudFormation(["DELETE_IN_PROGRESS"] * 40 + ["DELETE_COMPLETE"])
+    stacks.events = [stack_event(1, "DELETE_IN_PROGRESS")]
+    left = Found(ENDPOINT, "twin", state=State.DELETING, status="Deleting", owned_by="twin")
+    cloud.objects[left.key] = left
+    cloud.looks_left[left.key] = 1000
+    removal = Removal(
+        name="twin",
+        connection=Connection("sagemaker", stacks.session(), Settings()),
+        service=DeploymentService(KindManagers(cloud.managers), rest),
+        plan=Plan("twin", ()),
+        not_ours=(),
+        usd_per_hour=0.0,
+        stacks=(Stack(NAME, STACK_ID, "DELETE_IN_PROGRESS"),),
+        objects=Plan("twin", (deletion(left),)),
+    )
+    with pytest.raises(WaitTimeoutError):
+        list(carry_out(removal, timeout_s=100.0, clock=clock))
+    assert clock.now_s() > 10
+    assert clock.now_s() + rest.now_s() == pytest.approx(100.0)
 
 
 def test_a_price_that_is_not_known_is_not_nothing() -> None:

@@ -52,6 +52,7 @@ class Actions:
             "CreateChangeSet": self.create_change_set,
             "DescribeChangeSet": self.describe_change_set,
             "ListChangeSets": self.list_change_sets,
+            "ListStackResources": self.list_stack_resources,
             "ExecuteChangeSet": self.execute_change_set,
         }
         self._engine.actions.update(ours)
@@ -114,6 +115,14 @@ class Actions:
         for found in list(self._engine.change_sets.values()):
             _finish(found)
         return self._original("ListChangeSets", params)
+
+    def list_stack_resources(self, params: Parameters) -> Answer:
+        """ListStackResources: what is still being made has a time too, which the API's model requires."""
+        stack = self._engine.stack(_given(params, "StackName"))
+        if stack is not None:
+            for resource in list(stack["_resources"].values()):
+                resource["Timestamp"] = resource.get("Timestamp") or stack["CreationTime"]
+        return self._original("ListStackResources", params)
 
     def execute_change_set(self, params: Parameters) -> Answer:
         """ExecuteChangeSet, on a stack in a state that allows it."""

@@ -10,8 +10,8 @@ import pytest
 from llm_deploy.deploy.inventory import Found
 from llm_deploy.deploy.plan import Action, Difference
 from llm_deploy.resource import ENDPOINT, MODEL, SCALABLE_TARGET, SCALING_POLICY, Resource
-from llm_deploy.targets.stack.changes import PERHAPS_REPLACED, REPLACED, is_member, object_name, plan_lines
-from llm_deploy.targets.stack.stacks import Member
+from llm_deploy.targets.stack.changes import PERHAPS_REPLACED, REPLACED, is_member, plan_lines
+from llm_deploy.targets.stack.stacks import Member, object_name
 
 ARN = "arn:aws:sagemaker:eu-central-1:000000000000"
 WANTED = (

@@ -15,12 +15,12 @@ from llm_deploy.errors import (
     QuotaError,
     WaitTimeoutError,
 )
-from llm_deploy.resource import ENDPOINT, MODEL
-from llm_deploy.targets.stack.events import EventReader
+from llm_deploy.resource import ENDPOINT, MODEL, Resource
+from llm_deploy.targets.stack.events import STACK, EventReader
 from llm_deploy.targets.stack.follow import NOT_VISIBLE_S, Follower
 from llm_deploy.targets.stack.stacks import Stack, Stacks, Wish
 from tests.fakes.cloud import FakeClock
-from tests.fakes.stacks import NAME, STACK_ID, FakeCloudFormation, event, stack_event
+from tests.fakes.stacks import NAME, STACK_ID, FakeCloudFormation, event, member, stack_event
 
 WISH = Wish(NAME, "UPDATE", "{}")
 UPDATED = Stack(NAME, STACK_ID, "CREATE_COMPLETE")
@@ -119,6 +119,19 @@ def test_waiting_tells_the_resource_that_is_waited_for() -> None:
     steps: list[Step] = list(follower(cloud).until_settled(UPDATED, EventReader()))
     assert {(step.stage, step.action, step.name) for step in steps} == {(Stage.WAITING, Action.UPDATE, "twin")}
     assert steps[-1].elapsed_s > 0
+
+
+def test_what_has_no_name_yet_is_told_by_the_name_that_is_known() -> None:
+    """CloudFormation's first event of a resource has only its logical id, which says little to a person."""
+    cloud = FakeCloudFormation(["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"], members=[member(MODEL, "arn:x/model/twin-1")])
+    nameless = [event(number, "UPDATE_IN_PROGRESS", kind, "") for number, kind in ((2, ENDPOINT), (3, MODEL))]
+    cloud.events = [stack_event(1, "UPDATE_IN_PROGRESS"), *nameless]
+    wanted = [
+        Resource("Endpoint", ENDPOINT, "twin", {}),
+        Resource("Model", MODEL, "twin-of-another-spec", {}),
+    ]
+    steps = [step for step in follower(cloud).followed(UPDATED, wanted) if step.kind != STACK]
+    assert {(step.kind, step.name) for step in steps} == {(ENDPOINT, "twin"), (MODEL, "twin-1")}
 
 
 def test_a_change_set_that_another_run_has_replaced_is_a_conflict() -> None:
