@@ -8,6 +8,7 @@ come by, from a run that was cut off, is waited for and judged again.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from llm_deploy.deploy.lookout import Lookout
 from llm_deploy.deploy.plan import Action, Change, Difference, Plan, compare, decide, not_ours, short_kind
 from llm_deploy.deploy.steps import Clock, Stage, Step, SystemClock
 from llm_deploy.errors import (
+    AccessDeniedError,
     BusyError,
     CloudError,
     ConflictError,
@@ -193,7 +195,9 @@ class Applier:
         if change.action is Action.UPDATE and change.found is not None:
             made = manager.update(resource, change.found)
             if signing and isinstance(manager, Signing):
-                manager.sign(change.found, self.by)
+                # It only informs: the update was taken, whatever becomes of this.
+                with suppress(CloudError, BusyError, AccessDeniedError, NotFoundError):
+                    manager.sign(change.found, self.by)
             return made
         if change.action in {Action.CREATE, Action.REPLACE}:
             signature = {TAG_BY: self.by} if signing else {}

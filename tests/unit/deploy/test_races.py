@@ -15,7 +15,16 @@ from hypothesis import given, note, settings, strategies as st
 from llm_deploy.deploy.plan import Action
 from llm_deploy.deploy.service import DeploymentService
 from llm_deploy.deploy.steps import Step
-from llm_deploy.errors import ConflictError, DeployError, LeftoverError, LlmDeployError
+from llm_deploy.errors import (
+    AccessDeniedError,
+    BusyError,
+    ConflictError,
+    DeployError,
+    LeftoverError,
+    LlmDeployError,
+    NotFoundError,
+    ThrottledError,
+)
 from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT, MODEL, SCALABLE_TARGET, TAG_BY
 from tests.fakes.cloud import FakeClock, FakeCloud
 from tests.unit.deploy.flows import NAME, Resources, delete, deploy, service, with_component, with_model
@@ -260,3 +269,18 @@ def test_a_plan_is_compared_without_what_scaling_does() -> None:
     cloud.objects[key] = replace(standing, properties={**standing.properties, "RuntimeConfig": {"CopyCount": 7}})
     list(late)
     assert serves(cloud, with_component("b"))
+
+
+@pytest.mark.parametrize(
+    "error", [ThrottledError("slow down"), BusyError("at work"), AccessDeniedError("not you"), NotFoundError("where")]
+)
+@pytest.mark.parametrize("made", [with_model, with_component])
+def test_a_signature_that_is_refused_stops_nothing(made: Callable[..., Resources], error: LlmDeployError) -> None:
+    """It informs only: the update that was taken is neither sent again nor given up."""
+    cloud = FakeCloud()
+    deploy(cloud, made("a"))
+    cloud.calls.clear()
+    cloud.unsigned = error
+    list(deploying(cloud, made("b"), by="user/bob"))
+    assert serves(cloud, made("b"))
+    assert len([call for call in cloud.calls if call[0] == "update"]) == 1
