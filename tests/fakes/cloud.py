@@ -253,6 +253,10 @@ class FakeManager:
             summary = {"EndpointConfigName": resource.properties["EndpointConfigName"]}
             properties = {**before.properties, "PendingDeploymentSummary": summary}
             found = replace(found, properties=properties, tags=before.tags)
+        elif before is not None and self.kind == INFERENCE_COMPONENT:
+            # AWS tells neither where the update leads nor that it is one: scaling looks the same.
+            self.cloud.pending[key] = found
+            found = replace(found, properties=before.properties, tags=before.tags)
         self.cloud.objects[key] = found
 
     def _tag(self, resource: Resource, *, marks: bool) -> None:
