@@ -8,6 +8,7 @@ come by, from a run that was cut off, is waited for and judged again.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from llm_deploy.deploy.lookout import Lookout
 from llm_deploy.deploy.plan import Action, Change, Difference, Plan, compare, decide, not_ours, short_kind
 from llm_deploy.deploy.steps import Clock, Stage, Step, SystemClock
 from llm_deploy.errors import (
+    AccessDeniedError,
     BusyError,
     CloudError,
     ConflictError,
@@ -25,7 +27,7 @@ from llm_deploy.errors import (
     NotFoundError,
     NotYetError,
 )
-from llm_deploy.resource import INFERENCE_COMPONENT, TAG_BY, Ref, Resource
+from llm_deploy.resource import ENDPOINT, INFERENCE_COMPONENT, TAG_BY, Ref, Resource
 
 __all__ = ["NOT_YET_S", "Applier", "Clock", "Stage", "Step", "SystemClock", "failed"]
 
@@ -116,18 +118,40 @@ class Applier:
             found = planned if planned.state in settling else (yield from self.lookout.watch(change, started_s))
             change = yield from self._judged(change, resource, found, started_s)
         elif change.action is Action.UPDATE and _is_lock(change):
-            found = contest.known(planned, (yield from self.lookout.watch(change, started_s)))
-            if contest.overtaken(change, resource, found, self.plan.deployment):
-                found = yield from self.lookout.find(change, started_s)  # with the tag that says by whom
-            change = contest.moved(change, resource, found, self.plan.deployment)
-            if found is not None and found.state in settling:
-                change = yield from self._after_the_other(change, resource, started_s)
-            elif not change.moves:
-                # It remembers, and then something else moves: what is remembered must be what is left.
-                contest.check_locks(self.plan, self.managers)
+            change = yield from self._lock_looked_at_again(change, resource, planned, started_s)
         elif change.kind == INFERENCE_COMPONENT or contest.locks(self.plan).keys() == {change.kind}:
             contest.check_standing(change, self.managers)
         return change
+
+    def _lock_looked_at_again(
+        self, change: Change, resource: Resource, planned: Found, started_s: float
+    ) -> Generator[Step, None, Change]:
+        """Do so for an endpoint or a component that is to be updated."""
+        follower_touched = change.kind == ENDPOINT and (yield from self._component_touched(started_s))
+        found = contest.known(planned, (yield from self.lookout.watch(change, started_s)))
+        if follower_touched or contest.touched(change, resource, found):
+            found = yield from self.lookout.find(change, started_s)  # with the tags that say by whom, and where to
+        change = contest.moved(change, resource, found, self.plan.deployment)
+        if found is not None and found.state in {State.BUSY, State.DELETING}:
+            return (yield from self._after_the_other(change, resource, started_s))
+        if change.kind == ENDPOINT:
+            # What is remembered before anything moves must be what is left, all of it.
+            contest.check_locks(self.plan, self.managers)
+        return change
+
+    def _component_touched(self, started_s: float) -> Generator[Step, None, bool]:
+        """Wait for what works on the component, for where an update leads is told only by what it has become.
+
+        Whether another run has moved it since the plan, perhaps to what this one wants.
+        """
+        change = next((item for item in self.plan.changes if item.kind == INFERENCE_COMPONENT), None)
+        if not self.wait or change is None or change.resource is None or change.action is not Action.UPDATE:
+            return False
+        found = yield from self.lookout.watch(change, started_s)
+        while found is not None and found.state is State.BUSY:
+            yield self.lookout.waiting(change, found, started_s)
+            found = yield from self.lookout.watch(change, started_s)
+        return contest.touched(change, change.resource, found)
 
     def _judged(
         self, change: Change, resource: Resource, found: Found | None, started_s: float
@@ -193,7 +217,9 @@ class Applier:
         if change.action is Action.UPDATE and change.found is not None:
             made = manager.update(resource, change.found)
             if signing and isinstance(manager, Signing):
-                manager.sign(change.found, self.by)
+                # It only informs: the update was taken, whatever becomes of this.
+                with suppress(CloudError, BusyError, AccessDeniedError, NotFoundError):
+                    manager.sign(change.found, self.by)
             return made
         if change.action in {Action.CREATE, Action.REPLACE}:
             signature = {TAG_BY: self.by} if signing else {}

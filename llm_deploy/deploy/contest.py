@@ -2,8 +2,9 @@
 
 AWS has no lock, but CreateEndpoint refuses a second time and UpdateEndpoint refuses while another update runs, and the
 same holds for components. So the run whose call is taken first has the deployment; the one that comes second looks at
-what the first is about. If that is what it wants too, it waits for it; else it stops, and removes nothing. The endpoint
-outranks the component: a run that moves the endpoint brings the component in line, whatever was done to it meanwhile.
+what the first is about. If that is what it wants too, it waits for it; else it stops, and removes nothing more. The
+endpoint outranks the component: a run that moves the endpoint brings the component in line, whatever was done to it
+meanwhile.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from llm_deploy.deploy import generations
 from llm_deploy.deploy.claims import named_by
 from llm_deploy.deploy.inventory import Found, KindManager, Listing, Managers, State, Watching
-from llm_deploy.deploy.plan import Action, Change, Difference, Plan, decide, short_kind
+from llm_deploy.deploy.plan import Action, Change, Difference, Plan, compare, decide, is_of_the_version, short_kind
 from llm_deploy.errors import ConflictError, LlmDeployError, NotFoundError
 from llm_deploy.resource import (
     ENDPOINT,
@@ -67,15 +69,22 @@ def overtaken(change: Change, resource: Resource, fresh: Found | None, deploymen
     return fresh is not None and _document(decide(resource, fresh, deployment)) not in ((), _document(change))
 
 
+def touched(change: Change, resource: Resource, fresh: Found | None) -> bool:
+    """Whether another run has moved an object since the plan, wherever: then its tags are to be read again."""
+    before = change.found
+    return fresh is not None and before is not None and _distance(resource, fresh) != _distance(resource, before)
+
+
 def moved(change: Change, resource: Resource, fresh: Found | None, deployment: str) -> Change:
     """What is left to do for an update that was planned a while ago, now that we have looked again.
 
     Raises:
-        ConflictError: Another run has changed the object since into something else, or removed it.
+        ConflictError: Another run has changed the object since into something else, or removed it, or has brought it
+            where this one wants it as the first part of a move to something else.
     """
     if fresh is None:
         raise removed(change)
-    if overtaken(change, resource, fresh, deployment):
+    if overtaken(change, resource, fresh, deployment) or _marked_otherwise(change, resource, fresh):
         raise lost(change, fresh)
     return decide(resource, fresh, deployment)
 
@@ -123,17 +132,21 @@ def check_standing(change: Change, managers: Managers) -> None:
         ConflictError: Another run moves it, has moved it or has removed it.
     """
     standing = _look(managers[change.kind], change.name)
-    if standing is None:
+    gone = standing is None or standing.state is State.DELETING
+    if change.found is None or change.resource is None or (gone and change.found.state is State.DELETING):
+        return
+    if standing is None or gone:
         raise removed(change)
-    expected = [*([change.found] if change.found else []), *([_as_found(change.resource)] if change.resource else [])]
-    if not set(named_by(standing)) <= {key for item in expected for key in named_by(item)}:
+    expected = {key for item in (change.found, _as_found(change.resource)) for key in named_by(item)}
+    at_rest = _distance(change.resource, standing) in ((), _distance(change.resource, change.found))
+    if not set(named_by(standing)) <= expected or (change.kind != ENDPOINT and not at_rest):
         raise lost(change, managers[change.kind].find(change.name) or standing)
 
 
 def check_locks(plan: Plan, managers: Managers) -> None:
-    """Do so for the endpoint and the component of a plan that builds on both."""
+    """Do so for the endpoint and the component of a plan that builds on both; not for what the run makes anew."""
     for lock in plan.changes:
-        if lock.kind in LOCK_KINDS and lock.resource is not None and lock.found is not None:
+        if lock.kind in LOCK_KINDS and lock.action in {Action.KEEP, Action.UPDATE}:
             check_standing(lock, managers)
 
 
@@ -153,20 +166,25 @@ def check_goals(change: Change, plan: Plan, managers: Managers) -> None:
     """Look whether what a run has moved is where it moved it. Raises ConflictError when another run has it now."""
     for kind, goal in locks(plan).items():
         standing = _look(managers[kind], goal.name)
-        if standing is None:
+        if standing is None or standing.state is State.DELETING:
             raise removed(Change(Action.KEEP, kind, goal.name))
-        if set(named_by(standing)) != set(named_by(_as_found(goal))):
+        if not _is_at(goal, standing):
             raise lost(change, managers[kind].find(goal.name) or standing)
 
 
 def check_still_ours(change: Change, resource: Resource, found: Found, by: str) -> None:
     """Raise ConflictError when what we changed came to rest as something else than what it was, or signed by others.
 
-    What it was before is no other run's doing, but AWS's, which takes an update back without an error.
+    What it was before is no other run's doing, but AWS's, which takes an update back without an error. A signature
+    that it carried before this run says nothing.
     """
-    before = None if by and found.tags.get(TAG_BY) not in {None, by} else change.found
-    mine, now = set(named_by(_as_found(resource))), set(named_by(found))
-    if change.kind in LOCK_KINDS and now != mine and (before is None or now != set(named_by(before))):
+    if change.kind not in LOCK_KINDS or _is_at(resource, found):
+        return
+    before = change.found
+    foreign = bool(by) and found.tags.get(TAG_BY) not in {None, by, before.tags.get(TAG_BY) if before else None}
+    if before is None or foreign or set(named_by(found)) != set(named_by(before)):
+        raise lost(change, found)
+    if _distance(resource, found) != _distance(resource, before):
         raise lost(change, found)
 
 
@@ -192,7 +210,7 @@ def check_unused(change: Change, plan: Plan, managers: Managers) -> None:
         raise removed(Change(Action.KEEP, ENDPOINT, plan.deployment))
     for kind, resource in wanted.items():
         standing = endpoint if kind == ENDPOINT else _look(managers[kind], resource.name)
-        if standing is None or set(named_by(standing)) != set(named_by(_as_found(resource))):
+        if standing is None or not _is_at(resource, standing):
             raise lost(change, managers[kind].find(resource.name) or endpoint)
 
 
@@ -221,7 +239,7 @@ def lost(change: Change, standing: Found) -> ConflictError:
     return ConflictError(
         f"another run changes {short_kind(standing.kind)} '{standing.name}' at the same time{who}; it is "
         f"{standing.status or 'there'} with {_goal(standing)}. This run stopped at "
-        f"{short_kind(change.kind)} '{change.name}' and removed nothing of it.",
+        f"{short_kind(change.kind)} '{change.name}' and removes nothing more.",
         hint=f"`llmdeploy status {standing.name}` shows when that run is done. The same command then starts from what "
         "is there.",
     )
@@ -252,6 +270,24 @@ def check_ground(change: Change, plan: Plan, managers: Managers, error: LlmDeplo
 
 def _as_found(resource: Resource) -> Found:
     return Found(resource.kind, resource.name, resource.properties)
+
+
+def _distance(resource: Resource, found: Found) -> tuple[Difference, ...]:
+    """What of a version is not as wanted: all of what answers, not only which model; tags and copies aside."""
+    differences = filter(is_of_the_version, compare(resource, found))
+    return tuple(difference for difference in differences if not difference.path.startswith("Tags."))
+
+
+def _is_at(goal: Resource, standing: Found) -> bool:
+    """Whether what stands is the wanted version, and is on the way to no other as far as AWS tells."""
+    return set(named_by(standing)) == set(named_by(_as_found(goal))) and not _distance(goal, standing)
+
+
+def _marked_otherwise(change: Change, resource: Resource, standing: Found) -> bool:
+    """Whether an endpoint says since the plan that it moves to another goal: its component is yet to follow."""
+    ours = generations.goal_in(resource.tags)
+    before = generations.goal_in(change.found.tags) if change.found else None
+    return ours is not None and generations.goal_in(standing.tags) not in {ours, before}
 
 
 def _goal(found: Found) -> str:

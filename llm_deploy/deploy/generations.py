@@ -9,13 +9,15 @@ call before anything moves:
     earlier    what was the previous generation until then
 
 While the move has not happened, or AWS has undone it, `previous` is what serves and `earlier` still counts. When all of
-it has moved, `reached` says so: a rollback that was cut off is then not taken for one that can be rolled back.
+it has moved, `reached` says so: a rollback that was cut off is then not taken for one that can be rolled back. Tags are
+no lock: a run that comes too late may have written its marks over those of the run that moves, which therefore writes
+its own once more together with `reached`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llm_deploy.deploy.inventory import Found, Inventory, State
@@ -23,6 +25,7 @@ from llm_deploy.resource import (
     ENDPOINT,
     ENDPOINT_CONFIG,
     INFERENCE_COMPONENT,
+    MARKS,
     MODEL,
     TAG_EARLIER,
     TAG_EARLIER_COMPONENT,
@@ -131,7 +134,7 @@ def to_return_to(inventory: Inventory) -> Generation | None:
     if endpoint is None or now is None:
         return None
     left = _read(endpoint.tags, TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT)
-    goal, open_goal = _goal_of(endpoint.tags.get(TAG_PREVIOUS, "")), under_way(endpoint)
+    goal, open_goal = goal_in(endpoint.tags), under_way(endpoint)
     if endpoint.state is not State.MIXED:
         if open_goal is not None and open_goal.startswith(_BACK):
             left = _read(endpoint.tags, TAG_EARLIER, TAG_EARLIER_COMPONENT)
@@ -142,8 +145,13 @@ def to_return_to(inventory: Inventory) -> Generation | None:
 
 def under_way(endpoint: Found) -> str | None:
     """The goal of a move that has begun and is not known to have ended; `None` when there is none."""
-    goal = _goal_of(endpoint.tags.get(TAG_PREVIOUS, ""))
+    goal = goal_in(endpoint.tags)
     return goal if goal != endpoint.tags.get(TAG_REACHED) else None
+
+
+def goal_in(tags: Mapping[str, str]) -> str | None:
+    """What an endpoint's marks say that it was last left for."""
+    return _pairs(tags.get(TAG_PREVIOUS, "")).get("to")
 
 
 def back_to(generation: Generation) -> str:
@@ -151,18 +159,19 @@ def back_to(generation: Generation) -> str:
     return f"{_BACK}{generation.id}"
 
 
-def leaving(inventory: Inventory, goal: str) -> tuple[Generation | None, Mapping[str, str]]:
-    """The generation that a move to a goal leaves, and the marks to write before it.
+def leaving(inventory: Inventory, goal: str, wanted: Generation | None) -> tuple[Generation | None, Mapping[str, str]]:
+    """The generation that a move to a goal leaves, and the marks that tell it.
 
-    None need be written when the move to that goal had begun already: going on with a move that was cut off must not
-    take what it left half made for a generation.
+    They are those that are there when the move to that goal had begun already: going on with a move that was cut off
+    must not take what it left half made for a generation. It has not begun, whatever the marks say, where something
+    else serves than it leads from or to: then they are of a run that came too late.
     """
     endpoint, now = only(inventory, ENDPOINT), in_use(inventory)
     if endpoint is None or now is None:
         return now, {}
     begun = _read(endpoint.tags, TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT)
-    if begun is not None and _goal_of(endpoint.tags[TAG_PREVIOUS]) == goal:
-        return begun, {}
+    if begun is not None and goal_in(endpoint.tags) == goal and _is_between(begun, now, wanted):
+        return begun, {mark: endpoint.tags[mark] for mark in sorted(MARKS & endpoint.tags.keys())}
     return now, {
         **_written(now, TAG_PREVIOUS, TAG_PREVIOUS_COMPONENT, goal),
         **_written(_marked_previous(inventory), TAG_EARLIER, TAG_EARLIER_COMPONENT, ""),
@@ -177,6 +186,16 @@ def goal_of(wanted: Iterable[Resource]) -> str:
         if resource.kind in {ENDPOINT, INFERENCE_COMPONENT}
     }
     return content_hash(parts)
+
+
+def wanted(resources: Iterable[Resource]) -> Generation | None:
+    """What a list of resources wants to serve, as far as it says."""
+    by_kind = {resource.kind: resource for resource in resources}
+    endpoint, component = by_kind.get(ENDPOINT), by_kind.get(INFERENCE_COMPONENT)
+    if endpoint is None:
+        return None
+    config = str(endpoint.properties["EndpointConfigName"])
+    return Generation(config, None if component is None else _words(component.properties))
 
 
 def objects_of(generation: Generation, objects: Iterable[Found]) -> set[Key]:
@@ -211,6 +230,17 @@ def _marked_previous(inventory: Inventory) -> Generation | None:
     return left
 
 
+def _is_between(begun: Generation, now: Generation, goal: Generation | None) -> bool:
+    """Whether what serves is what a move leads from, where it leads to, or partly this and partly that."""
+    if goal is None:
+        return False
+    component = now.component
+    there = component is None or all(
+        component.get(word) == value for word, value in (goal.component or {}).items() if word != _COPIES
+    )
+    return now.config in {begun.config, goal.config} and (there or replace(begun, config=now.config).serves_like(now))
+
+
 def _stands(generation: Generation, inventory: Inventory) -> bool:
     """Whether all of it is there, and it has a component where there is one now: none is ever removed to go back."""
     if (generation.component is None) != (only(inventory, INFERENCE_COMPONENT) is None):
@@ -241,10 +271,6 @@ def _read(tags: Mapping[str, str], tag: str, component_tag: str) -> Generation |
     text = tags.get(component_tag, NONE)
     sampling = " ".join(f"{word}={value}" for word, value in words.items())
     return Generation(config, None if text == NONE else _pairs(text), sampling)
-
-
-def _goal_of(text: str) -> str | None:
-    return _pairs(text).get("to")
 
 
 def _pairs(text: str) -> dict[str, str]:

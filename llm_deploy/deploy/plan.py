@@ -125,7 +125,7 @@ def plan(wanted: Sequence[Resource], inventory: Inventory, *, goal: str | None =
         changes[resource.id] = _with_what_it_stands_on(change, resource, changes)
     left, goal = None, goal or generations.goal_of(ordered)
     if any(_moves_on(change) for change in changes.values()):
-        left, marks = generations.leaving(inventory, goal)
+        left, marks = generations.leaving(inventory, goal, generations.wanted(ordered))
         changes = {name: _tagged(change, {**marks, TAG_REACHED: goal}) for name, change in changes.items()}
     elif any(change.found is not None and _is_on_its_way(change.found, goal) for change in changes.values()):
         changes = {name: _tagged(change, {TAG_REACHED: goal}) for name, change in changes.items()}
@@ -174,7 +174,7 @@ def decide(resource: Resource, found: Found | None, deployment: str) -> Change:
         return Change(Action.REPLACE, resource.kind, resource.name, resource, found, differences, note)
     action = Action.UPDATE if differences else Action.KEEP
     waited = f"{found.status}, waited for" if found.state is State.BUSY else ""
-    rollout = resource.rollout if any(map(_is_of_the_version, differences)) else ""
+    rollout = resource.rollout if any(map(is_of_the_version, differences)) else ""
     note = "; ".join(part for part in (waited, rollout) if part)
     return Change(action, resource.kind, resource.name, resource, found, differences, note)
 
@@ -222,7 +222,7 @@ def _is_of_the_object(difference: Difference) -> bool:
     return not difference.path.startswith("Tags.") or difference.path == f"Tags.{TAG_CONTENT}"
 
 
-def _is_of_the_version(difference: Difference) -> bool:
+def is_of_the_version(difference: Difference) -> bool:
     """Whether a difference is one of what answers, not of how many or of what is said about it."""
     return difference.path == "EndpointConfigName" or _is_below(
         difference.path, ("Specification", f"Tags.{TAG_CONTENT}")
@@ -232,7 +232,7 @@ def _is_of_the_version(difference: Difference) -> bool:
 def _moves_on(change: Change) -> bool:
     """Whether a change takes an endpoint or a component to another generation."""
     serving = change.kind in {ENDPOINT, INFERENCE_COMPONENT} and change.action is Action.UPDATE
-    return serving and any(map(_is_of_the_version, change.differences))
+    return serving and any(map(is_of_the_version, change.differences))
 
 
 def _is_on_its_way(found: Found, goal: str) -> bool:

@@ -7,14 +7,14 @@ until it is over. It can stop the run at any call, which is how the interruption
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from llm_deploy.deploy.claims import named_by
 from llm_deploy.deploy.inventory import Found, Managers, State
 from llm_deploy.deploy.plan import compare
-from llm_deploy.errors import BusyError, CloudError, ConflictError, NotFoundError, NotYetError
+from llm_deploy.errors import BusyError, CloudError, ConflictError, LlmDeployError, NotFoundError, NotYetError
 from llm_deploy.resource import (
     ALARM,
     ENDPOINT,
@@ -69,6 +69,7 @@ class FakeCloud:
         rolling_back: What an object's update under way ends in, in place of what was asked for.
         refusals: How many creations are refused for now, as AWS does while a new role is not assumable.
         calls: Every call that changed something, as (verb, kind, name).
+        unsigned: What every attempt to write down who changes an object is answered with.
         torn: What was removed while something that stood still named it. AWS does not refuse that.
     """
 
@@ -84,6 +85,7 @@ class FakeCloud:
     rolling_back: dict[tuple[str, str], Found] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     total_calls: int = 0
+    unsigned: LlmDeployError | None = None
     torn: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -191,9 +193,9 @@ class FakeManager:
     def sign(self, found: Found, by: str) -> None:
         """Write down who changes it."""
         self.cloud.tick()
-        for place in (self.cloud.objects, self.cloud.pending):
-            if found.key in place:
-                place[found.key] = replace(place[found.key], tags={**place[found.key].tags, TAG_BY: by})
+        if self.cloud.unsigned is not None:
+            raise self.cloud.unsigned
+        self._add_tags(found.key, {TAG_BY: by})
 
     def _send(self, call: Callable[[], None]) -> None:
         before = self.cloud.total_calls
@@ -251,6 +253,10 @@ class FakeManager:
             summary = {"EndpointConfigName": resource.properties["EndpointConfigName"]}
             properties = {**before.properties, "PendingDeploymentSummary": summary}
             found = replace(found, properties=properties, tags=before.tags)
+        elif before is not None and self.kind == INFERENCE_COMPONENT:
+            # AWS tells neither where the update leads nor that it is one: scaling looks the same.
+            self.cloud.pending[key] = found
+            found = replace(found, properties=before.properties, tags=before.tags)
         self.cloud.objects[key] = found
 
     def _tag(self, resource: Resource, *, marks: bool) -> None:
@@ -258,14 +264,15 @@ class FakeManager:
         if key not in self.cloud.objects:
             raise NotFoundError(f"Could not find {resource.name}")
         found = self.cloud.objects[key]
-        chosen = {name: value for name, value in resource.tags.items() if (name in MARKS) is marks}
+        chosen = {name: value for name, value in resource.tags.items() if not marks or name in MARKS}
         if any(found.tags.get(name) != value for name, value in chosen.items()):
-            tagged = {**found.tags, **chosen}
-            self._do(
-                "tag",
-                resource.name,
-                lambda: self.cloud.objects.update({key: replace(self.cloud.objects[key], tags=tagged)}),
-            )
+            self._do("tag", resource.name, lambda: self._add_tags(key, chosen))
+
+    def _add_tags(self, key: tuple[str, str], tags: Mapping[str, str]) -> None:
+        """On an object, and on what it is about to be."""
+        for place in (self.cloud.objects, self.cloud.pending):
+            if key in place:
+                place[key] = replace(place[key], tags={**place[key].tags, **tags})
 
     def _remove(self, name: str) -> None:
         key = (self.kind, name)

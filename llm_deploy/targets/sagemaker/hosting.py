@@ -189,8 +189,12 @@ class HostingManager:
         return ""
 
     def _set_tags(self, resource: Resource, found: Found, *, marks: bool) -> None:
-        """Bring tags up to date: those that remember what is left, or those that say what the object is."""
-        changed = {
+        """Bring tags up to date: those that remember what is left, or else those that say what the object is.
+
+        With the latter the former are written again, whatever was found: that was seen before the object moved.
+        """
+        again = {} if marks else {key: value for key, value in resource.tags.items() if key in MARKS}
+        changed = again | {
             key: value
             for key, value in resource.tags.items()
             if found.tags.get(key) != value and (key in MARKS) is marks
@@ -238,7 +242,7 @@ class EndpointManager(HostingManager):
             self._call("update_endpoint", resource.name, **dict(resource.properties))
 
     def finish(self, resource: Resource, found: Found) -> None:
-        """Say what it serves now."""
+        """Say what it serves now, and once more what was left: another run may have marked it meanwhile."""
         self._set_tags(resource, found, marks=False)
 
     def _candidates(self, deployment: str) -> Iterator[str]:

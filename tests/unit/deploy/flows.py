@@ -25,11 +25,15 @@ TAGS = {TAG_DEPLOYMENT: NAME}
 Resources = tuple[Resource, ...]
 
 
-def with_component(image: str = "tgi:1", machine: str = "ml.g5.2xlarge", *, scaled: bool = True) -> Resources:
-    """An endpoint with an inference component."""
+def with_component(
+    image: str = "tgi:1", machine: str = "ml.g5.2xlarge", *, scaled: bool = True, memory: int = 1024
+) -> Resources:
+    """An endpoint with an inference component; its document may change while its model stays."""
     model, config = _model(image), _config({"InstanceType": machine})
     endpoint = _endpoint(config)
-    properties = {"EndpointName": NAME, "Specification": {"ModelName": model.name}}
+    room = {"MinMemoryRequiredInMb": memory}
+    specification = {"ModelName": model.name, "ComputeResourceRequirements": room}
+    properties = {"EndpointName": NAME, "Specification": specification}
     needs = ("Model", "Endpoint")
     component = Resource("Component", INFERENCE_COMPONENT, NAME, properties, TAGS, needs)
     rules = _rules(f"inference-component/{NAME}", "Component") if scaled else ()

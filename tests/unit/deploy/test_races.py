@@ -12,11 +12,32 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hypothesis import given, note, settings, strategies as st
 
+from llm_deploy.deploy import generations
+from llm_deploy.deploy.generations import Generation
 from llm_deploy.deploy.plan import Action
 from llm_deploy.deploy.service import DeploymentService
 from llm_deploy.deploy.steps import Step
-from llm_deploy.errors import ConflictError, DeployError, LeftoverError, LlmDeployError
-from llm_deploy.resource import ENDPOINT, ENDPOINT_CONFIG, INFERENCE_COMPONENT, MODEL, SCALABLE_TARGET, TAG_BY
+from llm_deploy.errors import (
+    AccessDeniedError,
+    BusyError,
+    ConflictError,
+    DeployError,
+    LeftoverError,
+    LlmDeployError,
+    NotFoundError,
+    ThrottledError,
+)
+from llm_deploy.resource import (
+    ENDPOINT,
+    ENDPOINT_CONFIG,
+    INFERENCE_COMPONENT,
+    MARKS,
+    MODEL,
+    SCALABLE_TARGET,
+    TAG_BY,
+    TAG_PREVIOUS,
+    TAG_PREVIOUS_COMPONENT,
+)
 from tests.fakes.cloud import FakeClock, FakeCloud
 from tests.unit.deploy.flows import NAME, Resources, delete, deploy, service, with_component, with_model
 
@@ -24,12 +45,14 @@ Run = Iterator[object]
 SCHEDULES = st.lists(st.integers(0, 2), max_size=80)
 IMAGES = st.sampled_from(["a", "b", "c"])
 MACHINES = st.sampled_from(["ml.g5.2xlarge", "ml.g6.xlarge"])
+MEMORIES = st.sampled_from([1024, 2048, 4096])
 
 
 @st.composite
 def specs(draw: st.DrawFn, made: Callable[..., Resources]) -> Resources:
     """A deployment of one kind."""
-    return made(draw(IMAGES), draw(MACHINES), scaled=draw(st.booleans()))
+    room = {"memory": draw(MEMORIES)} if made is with_component else {}
+    return made(draw(IMAGES), draw(MACHINES), scaled=draw(st.booleans()), **room)
 
 
 def deploying(cloud: FakeCloud, goal: Resources, by: str = "") -> Run:
@@ -54,6 +77,7 @@ class Race:
 
     runs: list[Run]
     errors: dict[int, LlmDeployError] = field(default_factory=dict)
+    ended: Callable[[int], object] = lambda _: None
 
     def finish(self, schedule: list[int]) -> Race:
         """Run them all to their ends."""
@@ -72,6 +96,7 @@ class Race:
             note(f"{number}: {_shown(next(self.runs[number]))}")
         except StopIteration:
             note(f"{number}: ended")
+            self.ended(number)
             return False
         except LlmDeployError as error:
             note(f"{number}: {error}")
@@ -116,6 +141,62 @@ def test_deploys_at_once_leave_a_winners_deployment(
     check_deploys(cloud, race, goals)
     delete(cloud)
     assert cloud.objects == {}
+
+
+@dataclass
+class History:
+    """The generations that served whole, one after the other, as the runs that made them reported."""
+
+    cloud: FakeCloud
+    reached: list[Generation] = field(default_factory=list)
+
+    def note(self, goal: Resources) -> None:
+        """A run to this goal has ended well. What it found done is no move, nor is what others have moved on since."""
+        now, wanted = serving(self.cloud), generations.wanted(goal)
+        assert now is not None
+        assert wanted is not None
+        if now.serves_like(wanted) and not (self.reached and self.reached[-1].serves_like(now)):
+            self.reached.append(now)
+
+    def check(self) -> None:
+        """A rollback leads to the one before the last."""
+        back = generations.to_return_to(service(self.cloud).inventory(NAME))
+        if len(self.reached) == 1:
+            assert back is None or back.serves_like(self.reached[0])
+        else:
+            assert back is not None
+            assert back.serves_like(self.reached[-2])
+
+
+def serving(cloud: FakeCloud) -> Generation | None:
+    return generations.in_use(service(cloud).inventory(NAME))
+
+
+@pytest.mark.parametrize("made", [with_model, with_component])
+@settings(max_examples=400, deadline=None)
+@given(data=st.data(), schedule=SCHEDULES)
+def test_after_deploys_at_once_a_rollback_leads_to_what_served_before(
+    made: Callable[..., Resources], data: st.DataObject, schedule: list[int]
+) -> None:
+    """Never two generations away, whatever a loser marked before it noticed; also after the losers ran again.
+
+    All of them have made their plans before any of them moves.
+    """
+    cloud = FakeCloud()
+    history = History(cloud)
+    for before in data.draw(st.lists(specs(made), min_size=1, max_size=2), "before"):
+        deploy(cloud, before)
+        history.note(before)
+    goals = data.draw(st.lists(specs(made), min_size=2, max_size=3), "goals")
+    runs = [deploying(cloud, goal, f"user/{at}") for at, goal in enumerate(goals)]
+    for run in runs:
+        next(run)
+    race = Race(runs, ended=lambda number: history.note(goals[number])).finish(schedule)
+    history.check()
+    for number in race.errors:
+        deploy(cloud, goals[number])
+        history.note(goals[number])
+        history.check()
 
 
 @pytest.mark.parametrize("made", [with_model, with_component])
@@ -201,7 +282,7 @@ def test_what_is_superseded_stays_while_another_run_serves_from_it() -> None:
     until(slow, ENDPOINT, "InService")
     first = cloud.objects[ENDPOINT, NAME].properties["EndpointConfigName"]
     deploy(cloud, with_model("b"))
-    with pytest.raises(ConflictError, match="removed nothing of it"):
+    with pytest.raises(ConflictError, match="removes nothing more"):
         list(slow)
     assert serves(cloud, with_model("b"))
     assert (ENDPOINT_CONFIG, first) in cloud.objects
@@ -260,3 +341,77 @@ def test_a_plan_is_compared_without_what_scaling_does() -> None:
     cloud.objects[key] = replace(standing, properties={**standing.properties, "RuntimeConfig": {"CopyCount": 7}})
     list(late)
     assert serves(cloud, with_component("b"))
+
+
+def test_a_run_that_another_document_overtook_removes_no_rules() -> None:
+    """The model is the same; only its room is another. The other run's scaling stays."""
+    cloud = FakeCloud()
+    deploy(cloud, with_component("a"))
+    late = deploying(cloud, with_component("a", memory=4096, scaled=False))
+    next(late)
+    deploy(cloud, with_component("a", memory=2048))
+    with pytest.raises(ConflictError, match="another run changes InferenceComponent 'twin'"):
+        list(late)
+    assert serves(cloud, with_component("a", memory=2048))
+
+
+def test_marks_of_a_run_that_came_too_late_do_not_outlive_the_move() -> None:
+    """AddTags is no lock: the loser's marks came after the winner's update was taken, and before its end."""
+    cloud = FakeCloud()
+    deploy(cloud, with_component("a"))
+    first = serving(cloud)
+    deploy(cloud, with_component("b"))
+    before = serving(cloud)
+    winner = deploying(cloud, with_component("c"))
+    until(winner, INFERENCE_COMPONENT, "Creating")
+    endpoint = cloud.objects[ENDPOINT, NAME]
+    assert first is not None
+    marks = {TAG_PREVIOUS: f"config={first.config} to=elsewhere", TAG_PREVIOUS_COMPONENT: "model=gone"}
+    cloud.objects[ENDPOINT, NAME] = replace(endpoint, tags={**endpoint.tags, **marks})
+    list(winner)
+    assert generations.to_return_to(service(cloud).inventory(NAME)) == before
+
+
+def test_marks_of_a_loser_are_not_taken_for_its_move_when_it_runs_again() -> None:
+    """The winner was killed before it wrote its own again. What serves now is what the loser's next run leaves."""
+    cloud = FakeCloud()
+    deploy(cloud, with_model("a"))
+    plan = service(cloud).plan(NAME, with_model("c"))
+    marks = {
+        tag: value
+        for change in plan.changes
+        if change.resource is not None and change.kind == ENDPOINT
+        for tag, value in change.resource.tags.items()
+        if tag in MARKS
+    }
+    deploy(cloud, with_model("b"))
+    served = serving(cloud)
+    endpoint = cloud.objects[ENDPOINT, NAME]
+    cloud.objects[ENDPOINT, NAME] = replace(endpoint, tags={**endpoint.tags, **marks})
+    deploy(cloud, with_model("c"))
+    assert generations.to_return_to(service(cloud).inventory(NAME)) == served
+
+
+@pytest.mark.parametrize(
+    "error", [ThrottledError("slow down"), BusyError("at work"), AccessDeniedError("not you"), NotFoundError("where")]
+)
+@pytest.mark.parametrize("made", [with_model, with_component])
+def test_a_signature_that_is_refused_stops_nothing(made: Callable[..., Resources], error: LlmDeployError) -> None:
+    """It informs only: the update that was taken is neither sent again nor given up."""
+    cloud = FakeCloud()
+    deploy(cloud, made("a"))
+    cloud.calls.clear()
+    cloud.unsigned = error
+    list(deploying(cloud, made("b"), by="user/bob"))
+    assert serves(cloud, made("b"))
+    assert len([call for call in cloud.calls if call[0] == "update"]) == 1
+
+
+def test_a_signature_of_an_earlier_run_is_no_sign_of_another_run_at_once() -> None:
+    """AWS took the update back, and ours was never signed: nobody else did it."""
+    cloud = FakeCloud()
+    list(deploying(cloud, with_model("a"), by="user/alice"))
+    cloud.unsigned = ThrottledError("slow down")
+    cloud.rolling_back[ENDPOINT, NAME] = cloud.objects[ENDPOINT, NAME]
+    with pytest.raises(DeployError, match="was rolled back"):
+        list(deploying(cloud, with_model("b"), by="user/bob"))
