@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from llm_deploy.render.cloudformation import stack_name
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.targets.sagemaker import iam
-from llm_deploy.targets.stack.stacks import Stacks, stack_name
+from llm_deploy.targets.stack.stacks import Stacks
 from llm_deploy.targets.stacked import StackDeployer
 from tests.conftest import Terminal
 from tests.functional.enforcement.conftest import (
