@@ -128,6 +128,8 @@ class Applier:
     ) -> Generator[Step, None, Change]:
         """Do so for an endpoint or a component that is to be updated."""
         follower_touched = change.kind == ENDPOINT and (yield from self._component_touched(started_s))
+        if follower_touched:
+            contest.check_locks(self.plan, self.managers)
         found = contest.known(planned, (yield from self.lookout.watch(change, started_s)))
         if follower_touched or contest.touched(change, resource, found):
             found = yield from self.lookout.find(change, started_s)  # with the tags that say by whom, and where to
