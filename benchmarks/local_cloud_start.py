@@ -21,10 +21,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 from benchmarks.local_cloud import LLMDEPLOY, ROOT, LocalCloud, byte_compile, stopped_cloud
 from benchmarks.rounds import Contender, machine, markdown_table, run_once, spread, verdict
+from llm_deploy.emulator.settings import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 
 READY_TARGET_S = 2.0
+REGION = "eu-central-1"
 LONGEST_START_S = 30.0
 POLL_S = 0.005
 
@@ -91,17 +97,20 @@ def wait_for(cloud: LocalCloud, question: Question, process: subprocess.Popen[by
 
 def answers(cloud: LocalCloud, question: Question) -> bool:
     """Whether the cloud has announced its port, and answers there."""
-    signature = (
-        f"AWS4-HMAC-SHA256 Credential=LOCALCLOUD/20260101/eu-central-1/{question.service}/aws4_request, "
-        "SignedHeaders=host, Signature=0"
-    )
     try:
         port = json.loads((cloud.folder / "cloud" / "cloud.json").read_text("utf-8"))["port"]
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("POST", "/", question.body, {**question.headers, "Authorization": signature})
+        connection.request("POST", "/", question.body, signed(question, f"http://127.0.0.1:{port}/"))
         return connection.getresponse().status == 200
     except (OSError, ValueError):
         return False
+
+
+def signed(question: Question, url: str) -> Mapping[str, str]:
+    """The headers of a question, signed as the account's root."""
+    request = AWSRequest("POST", url, data=question.body, headers=dict(question.headers))
+    SigV4Auth(Credentials(ROOT_ACCESS_KEY, ROOT_SECRET_KEY), question.service, REGION).add_auth(request)
+    return dict(request.headers)
 
 
 def command_of(pid: int) -> list[str]:
