@@ -116,11 +116,13 @@ CASES: tuple[Case[Narrow], ...] = (
     _scaled_anew("TagTargets", COPIES),
     _scaled_anew("ScaleCopies", COPIES),
     _scaled_anew("ScaleInstances", MACHINES),
-    Case("ChangeTargets", lambda at: at.change(COPIES, autoscaling__target="7")),
+    # First whole again: what changes a target that is not there makes one, which another statement grants.
+    Case("ChangeTargets", lambda at: at.change(COPIES, autoscaling__target="7"), before=lambda at: at.change(COPIES)),
     Case(
         "ChangeTargets",
         lambda at: at.change(COPIES, autoscaling__max_copies="3"),
         "application-autoscaling:RegisterScalableTarget",
+        lambda at: at.change(COPIES),
     ),
     Case("CopyAlarms", lambda at: at.change(COPIES, autoscaling__target="7")),
     Case("InstanceAlarms", lambda at: at.change(MACHINES, autoscaling__target="7")),
