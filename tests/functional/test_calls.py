@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from llm_deploy.targets import deployment
-from llm_deploy.targets.registry import Connection, connect
+from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.roles import Roles, wish_for
 from llm_deploy.targets.sagemaker.leftovers import leftovers
 from llm_deploy.targets.sagemaker.overview import deployment_status, deployments
-from tests.conftest import ROOT, Terminal
+from tests.conftest import ROOT
 from tests.functional.connections import delete, deploy, specified
 
 PINNED = ROOT / "tests" / "golden" / "calls.json"
@@ -61,17 +61,6 @@ class Counter:
         else:
             self.calls.append(name)
         self._last = call
-
-
-@pytest.fixture
-def connection(local_cloud: Terminal, monkeypatch: pytest.MonkeyPatch) -> Connection:
-    """The local cloud, reached from this process."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "LLMDEPLOY_"))]:
-        monkeypatch.delenv(name)
-    for name, value in local_cloud.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(local_cloud.folder)
-    return connect("local")
 
 
 @pytest.fixture

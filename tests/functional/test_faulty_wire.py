@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from llm_deploy.deploy.service import DeploymentService
 from llm_deploy.errors import CloudError, CredentialsError, LlmDeployError, UnavailableError
 from llm_deploy.targets import deployment
-from llm_deploy.targets.registry import Connection, connect
+from llm_deploy.targets.registry import Connection
 from llm_deploy.targets.roles import Roles, wish_for
 from llm_deploy.targets.sagemaker.iam import deployer_name
 from llm_deploy.targets.sagemaker.identity_files import USER_FILE
@@ -25,17 +24,6 @@ MOST_RUNS = 100
 MINUTES = 100.0
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
-
-
-@pytest.fixture
-def connection(local_cloud: Terminal, monkeypatch: pytest.MonkeyPatch) -> Connection:
-    """The local cloud, reached from this process."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "LLMDEPLOY_"))]:
-        monkeypatch.delenv(name)
-    for name, value in local_cloud.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(local_cloud.folder)
-    return connect("local")
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from llm_deploy.resource import TAG_BY
 from llm_deploy.settings import load_settings
 from llm_deploy.spec import DeploymentSpec
 from llm_deploy.targets import deployment
-from llm_deploy.targets.registry import Connection, connect
+from llm_deploy.targets.registry import Connection
 from tests.clients.programs.recorder import record
-from tests.conftest import ROOT, Terminal
+from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden"
 TWIN = ROOT / "configs" / "twin.yaml"
@@ -29,17 +29,6 @@ TYPES = ["inference-component", "model"]
 Sent = list[dict[str, Any]]
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
-
-
-@pytest.fixture
-def connection(local_cloud: Terminal, monkeypatch: pytest.MonkeyPatch) -> Connection:
-    """The local cloud, reached from this process."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "LLMDEPLOY_"))]:
-        monkeypatch.delenv(name)
-    for name, value in local_cloud.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(local_cloud.folder)
-    return connect("local")
 
 
 @pytest.fixture
