@@ -217,3 +217,34 @@ class WireFormatError(InferenceError):
     """Bytes arrived that are not of the dialect that was expected."""
 
     exit_code = 26
+
+
+class UnauthenticatedError(LlmDeployError):
+    """A caller of one of our services gave no API key, or one that is unknown, expired or revoked."""
+
+    exit_code = 27
+    http_status = 401
+
+
+class RateLimitedError(LlmDeployError):
+    """A caller of one of our services has used up what it may use in this span of time.
+
+    Attributes:
+        retry_after_s: When to try again; services send it as `Retry-After`.
+    """
+
+    exit_code = 28
+    http_status = 429
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class IndexUnavailableError(LlmDeployError):
+    """The vector index cannot be reached, or refuses what was asked of it."""
+
+    exit_code = 29
+    http_status = 503
+    retryable = True

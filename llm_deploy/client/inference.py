@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
@@ -45,3 +45,20 @@ class StreamingInference(Inference, Protocol):
 
         Closing the iterator closes the connection, at which the model server stops generating.
         """
+
+
+@runtime_checkable
+class AsyncInference(Protocol):
+    """A language model on an event loop. What it does is what `StreamingInference` does, call for call."""
+
+    async def defaults(self) -> GenerationRequest:
+        """See `StreamingInference.defaults`; asks the cloud once, if at all."""
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """See `StreamingInference.generate`. Cancelling it frees the model's slot."""
+
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
+        """See `StreamingInference.stream`; close it with `aclose` (or `contextlib.aclosing`)."""
+
+    async def aclose(self) -> None:
+        """Close the connections; harmless when called again."""

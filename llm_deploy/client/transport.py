@@ -57,3 +57,32 @@ class Transport(Protocol):
         Raises:
             LlmDeployError: As `call`; nothing has been generated when the model server refused.
         """
+
+
+class AsyncOpenStream(Protocol):
+    """An answer that is being sent, read on an event loop by one task at a time."""
+
+    async def read(self) -> bytes:
+        """All bytes of the body that have arrived since the last read, at least one; empty at the answer's end.
+
+        What has queued up comes in one piece: a reader that falls behind catches up.
+
+        Raises:
+            InferenceError: As `OpenStream.parts`. A cancelled read loses no bytes.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connection unless the answer was read to its end; harmless when called again."""
+
+
+class AsyncTransport(Protocol):
+    """As `Transport`, for one event loop. A cancelled call closes its connection, at which the model stops."""
+
+    async def call(self, body: bytes) -> bytes:
+        """See `Transport.call`."""
+
+    async def stream(self, body: bytes) -> AsyncOpenStream:
+        """See `Transport.stream`."""
+
+    async def aclose(self) -> None:
+        """Close the idle connections; harmless when called again."""

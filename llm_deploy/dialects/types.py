@@ -24,6 +24,10 @@ class GenerationRequest:
         max_new_tokens: Most tokens to generate.
         seed: Same seed, same request, same engine: same text.
         logprobs: Ask for the log-probability of each generated token.
+        tools: Functions that the model may call, in OpenAI's shape (`{"type": "function", "function": {...}}`).
+        tool_choice: `auto`, `none`, `required`, or OpenAI's document that names one.
+        json_schema: The answer must be JSON of this schema. At most one of `json_schema` and `regex`.
+        regex: The answer must match this regular expression.
         extra: Parameters of one engine, passed through under their own names.
     """
 
@@ -39,7 +43,21 @@ class GenerationRequest:
     seed: int | None = None
     logprobs: bool = False
     return_full_text: bool = False
+    presence_penalty: float | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str | dict[str, Any] | None = None
+    json_schema: dict[str, Any] | None = None
+    regex: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model calls; `arguments` is the JSON text as the model wrote it, which may be no JSON."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,7 @@ class Chunk:
         finish_reason: Why the answer ended; set on exactly one chunk of a whole answer, after which no text follows.
         counts: What the engine counted, on the finishing chunk or right after it (OpenAI's usage chunk).
         timings: Set by the client on the finishing chunk.
+        tool_calls: OpenAI's `delta.tool_calls` as they came, in pieces: `collect` puts them together by their `index`.
     """
 
     text: str
@@ -84,6 +103,7 @@ class Chunk:
     finish_reason: FinishReason | None = None
     counts: TokenCounts | None = None
     timings: Timings | None = None
+    tool_calls: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +116,19 @@ class Generation:
     timings: Timings | None = None
     tokens: tuple[Token, ...] = ()
     raw: Any = None
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each text, in the order of the texts.
+
+    Attributes:
+        vectors: All of one length.
+        model: As the server names it; empty where it does not.
+        prompt_tokens: Tokens of all texts; `None` where the server did not say.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str = ""
+    prompt_tokens: int | None = None

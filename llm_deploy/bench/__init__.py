@@ -1,0 +1,1 @@
+"""Load tests: a pace, a run, what was measured, a report."""

@@ -1,0 +1,1 @@
+"""The business service: an OpenAI-compatible API over deployments, `/rag`, keys, limits, metrics."""

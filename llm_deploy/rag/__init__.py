@@ -1,0 +1,1 @@
+"""Retrieval-augmented generation: ingest, search over Qdrant, context with citations, answer, evaluate."""

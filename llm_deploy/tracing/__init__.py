@@ -1,0 +1,1 @@
+"""Spans of what is asked of models, in OpenTelemetry's GenAI conventions; nothing where nobody listens."""
