@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,33 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     terminal.run("local", "up", "--port", "0", "--speed", str(FAST))
     yield terminal
     terminal.run("local", "down")
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember what failed, for `as_new_after_a_failure`."""
+    report = yield
+    item.stash[_FAILED] = report.failed or item.stash.get(_FAILED, False)
+    return report
+
+
+@pytest.fixture(autouse=True)
+def as_new_after_a_failure(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails leaves a worker's local cloud as it found it: empty. One failure is then one failure."""
+    yield
+    if request.node.stash.get(_FAILED, False) and "local_cloud" in request.fixturenames:
+        request.node.stash[_FAILED] = False
+        _empty(request.getfixturevalue("local_cloud"))
+
+
+def _empty(cloud: Terminal) -> None:
+    port = cloud.run("local", "status", "--json").json["url"].rpartition(":")[2]
+    cloud.run("local", "down")
+    shutil.rmtree(cloud.environment["LLMDEPLOY_HOME"])
+    cloud.run("local", "up", "--port", port, "--speed", str(FAST))
 
 
 @pytest.fixture

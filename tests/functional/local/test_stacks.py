@@ -497,6 +497,8 @@ def test_a_stack_may_do_what_whoever_asked_for_it_may(running: Running, stacks: 
     iam.put_user_policy(UserName="stacker", PolicyName="stacks", PolicyDocument=document)
     key = iam.create_access_key(UserName="stacker")["AccessKey"]
     keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    while refused(running.client("sagemaker", **keys).list_models)[0] != "AccessDeniedException":
+        time.sleep(0.01)  # a new key is not known everywhere at once: ledger access.consistency
     template = json.dumps(resources(Model=model(running.cloud.environment()["AWS_ARN_ROLE"], "forbidden")))
     running.client("cloudformation", **keys).create_stack(StackName="forbidden", TemplateBody=template)
     assert settled(stacks, "forbidden")["StackStatus"] == "ROLLBACK_COMPLETE"
