@@ -102,10 +102,8 @@ def list_keys(
     if as_json:
         write_json(shown)
         return
-    rows = [
-        [str(row[field] or "-") for field in ("name", "key_id", "state", "scopes", "models", "expires_at")]
-        for row in shown
-    ]
+    fields = ("name", "key_id", "state", "scopes", "models", "expires_at")
+    rows = [[_cell(document[field]) for field in fields] for document in shown]
     for line in table(rows, ("NAME", "ID", "STATE", "SCOPES", "MODELS", "EXPIRES")):
         typer.echo(line)
     if not rows:
@@ -125,7 +123,7 @@ def show(key: Key, state: State = None, as_json: AsJson = False) -> None:
         return
     spent, limits = document.pop("spent"), document.pop("limits")
     for field, value in (document | limits).items():
-        typer.echo(f"{field.replace('_', ' '):<20} {'-' if value is None else value}")
+        typer.echo(f"{field.replace('_', ' '):<20} {_cell(value)}")
     typer.echo(f"{'spent today':<20} {spent['today']} tokens of the day's budget")
     typer.echo(f"{'spent in total':<20} {spent['total']} tokens of the whole budget")
 
@@ -283,14 +281,18 @@ def _document(key: KeyRecord) -> dict[str, Any]:
         "name": key.name,
         "key_id": key.key_id,
         "state": _state(key),
-        "scopes": ",".join(sorted(key.scopes)),
-        "models": None if key.models is None else ",".join(sorted(key.models)),
+        "scopes": sorted(key.scopes),
+        "models": None if key.models is None else sorted(key.models),
         "created_at": _time(key.created_at_s),
         "expires_at": _time(key.expires_at_s),
         "revoked_at": _time(key.revoked_at_s),
         "old_secret_until": _time(key.previous_until_s),
         "limits": asdict(key.limits),
     }
+
+
+def _cell(value: object) -> str:
+    return ",".join(value) if isinstance(value, list) else "-" if value is None else str(value)
 
 
 def _state(key: KeyRecord) -> str:
