@@ -57,14 +57,14 @@ class Bookkeeping:
             self._pending = {}
         return Work(self._batch, claims, self._revision)
 
-    def accept(self, answer: Answer) -> None:
+    def accept(self, work: Work | None, answer: Answer) -> None:
         """The database has answered: the batch is written, grants are renewed, changed keys take effect."""
         if not self.healthy:
             _log.warning("the gateway's database answers again")
         self.healthy = True
         self._admission.usable_until_s = self._wall_s() + self._keys_usable_s
-        if self._batch is not None:
-            self._written = self._batch.number
+        if work is not None and work.batch is not None and work.batch is self._batch:
+            self._written = work.batch.number
             self._batch = None
         self._revision = max(self._revision, answer.revision)
         self._admission.divide(answer.processes, offline=False)

@@ -42,6 +42,7 @@ class StoredAccess:
         self._books = Bookkeeping(self._admission, wall_s, config.keys_usable_s)
         self._thread = ThreadPoolExecutor(1, "gateway-state")
         self._wanted = asyncio.Event()
+        self._one_exchange = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.caller = self._admission.caller
         self.admit = self._admission.admit
@@ -60,7 +61,7 @@ class StoredAccess:
         """
         try:
             await self._beside(self._store.open)
-            self._books.accept(await self._beside(self._store.load, self._admission.today()))
+            self._books.accept(None, await self._beside(self._store.load, self._admission.today()))
         except LlmDeployError:
             self._let_go()
             raise
@@ -83,17 +84,18 @@ class StoredAccess:
         self._let_go()
 
     async def exchange(self, *, last: bool = False) -> None:
-        """Tell the database what there is to tell, now. Failure is remembered, not raised."""
-        work = self._books.work(last=last)
-        try:
-            answer = await self._beside(self._store.exchange, work)
-            if answer.fenced:
-                self._books.begin_again()
-                await self._beside(self._store.register)
-            else:
-                self._books.accept(answer)
-        except StateError as error:
-            self._books.fail(error.message)
+        """Tell the database what there is to tell, now, one exchange at a time. Failure is remembered, not raised."""
+        async with self._one_exchange:
+            work = self._books.work(last=last)
+            try:
+                answer = await self._beside(self._store.exchange, work)
+                if answer.fenced:
+                    self._books.begin_again()
+                    await self._beside(self._store.register)
+                else:
+                    self._books.accept(work, answer)
+            except StateError as error:
+                self._books.fail(error.message)
 
     async def _keep_writing(self) -> None:
         pause_s = self._every_s
