@@ -67,14 +67,14 @@ class StoredAccess:
             raise
         self._admission.sharing.wake = self._wanted.set
         self._task = asyncio.create_task(self._keep_writing(), name="gateway-state")
+        self._task.add_done_callback(self._notice_end)
 
     async def aclose(self) -> None:
         """Write what is pending, for ten seconds at most, and let go of the database. Safe to call again."""
         if self._task is None:
             return
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait((self._task,))
         self._task = None
         try:
             async with asyncio.timeout(LAST_WORDS_S):
@@ -118,6 +118,11 @@ class StoredAccess:
 
     async def _beside(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _notice_end(self, task: asyncio.Task[None]) -> None:
+        """A defect of ours must not end the writing unseen; usage is still counted, and written at the end."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._books.fail(f"the task that writes has ended: {error!r}")
 
     def _let_go(self) -> None:
         self._store.close()

@@ -204,6 +204,8 @@ def test_two_gateways_divide_a_rate(postgres_url: str) -> None:
                     with pytest.raises(RateLimitedError):
                         use(access, secret)
             await first.exchange()
+            with pytest.raises(RateLimitedError):
+                use(first, secret, reserved=1)
             account = next(iter(first._admission.accounts.values()))
             assert account.requests is not None
             assert account.requests.capacity == 100
