@@ -240,9 +240,9 @@ def test_a_batch_stays_the_same_until_it_is_written() -> None:
     )
     assert books.work().batch is first
     books.accept(work, Answer({}, (), 0, 1))
-    work = books.work()
+    late, work = work, books.work()
     second = work.batch
-    books.accept(None, Answer({}, (), 0, 1))
+    books.accept(late, Answer({}, (), 0, 1))
     assert books.work().batch is second
     assert first is not None
     assert second is not None

@@ -265,6 +265,28 @@ def test_many_processes_write_the_same_counts_at_once(postgres_url: str) -> None
     assert [line.requests for line in lines] == [4 * 15] * 12
 
 
+def test_two_grants_of_one_budget_are_made_one_after_the_other(postgres_url: str) -> None:
+    """The key's row is locked for it: a grant sees all grants that were made before it."""
+    with keys(postgres_url) as service:
+        key_id = service.create("shop", limits=Limits(tokens_total=1000)).key_id
+    store = Store(resolved_url(StateConfig(url=postgres_url)), lambda: 0.0)
+    store.open()
+    work = Work(None, (Claim(key_id, 0, 1000, 0, 0, 0, idle=False),), 0)
+    engine = connect(resolved_url(StateConfig(url=postgres_url)))
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as other:
+            other.execute(text("SELECT 1 FROM api_keys FOR UPDATE"))
+            claims = {"key": key_id}
+            other.execute(text("INSERT INTO budget_claims VALUES (:key, 0, 'other', 600, 600)"), claims)
+            granting = thread.submit(store.exchange, work)
+            while not other.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+                assert not granting.done()
+        grant = granting.result(30).grants[key_id, 0]
+    engine.dispose()
+    store.close()
+    assert (grant.granted, grant.free) == (200, 200)
+
+
 def test_requests_are_answered_while_the_database_takes_its_time(postgres_url: str) -> None:
     """The exchange waits for a lock that somebody holds; nobody waits for the exchange."""
 
