@@ -53,7 +53,7 @@ class StoredAccess:
         return self._books.healthy
 
     async def start(self) -> None:
-        """Bring the tables up to date, load every key, and begin to write behind.
+        """Bring the tables up to date, load every key, and begin to write behind. Once in the life of this object.
 
         Raises:
             ConflictError: The tables are newer than this code, or another gateway has the SQLite file.
@@ -65,7 +65,8 @@ class StoredAccess:
         except LlmDeployError:
             self._let_go()
             raise
-        self._admission.sharing.wake = self._wanted.set
+        if not self._store.sole:  # who is alone needs no grant
+            self._admission.sharing.wake = self._wanted.set
         self._task = asyncio.create_task(self._keep_writing(), name="gateway-state")
         self._task.add_done_callback(self._notice_end)
 
