@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="API keys of the gateway: make, lis
 
 UNLIMITED = "none"
 """The word that takes a limit away."""
+EFFECT = "Running gateways know within a few seconds."
 
 State = Annotated[
     str | None,
@@ -166,9 +167,6 @@ def change(
     if as_json:
         write_json(key_document(record))
     say(f"Changed {record.name} ({record.key_id}): {', '.join(sorted(values)).replace('_', ' ')}. {EFFECT}")
-
-
-EFFECT = "Running gateways know within a few seconds."
 
 
 @app.command("revoke")
