@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from llm_deploy.client import traced
-from llm_deploy.client.question import Asked, Clock, Reading, timed
+from llm_deploy.client.question import NOBODY, Asked, Clock, Label, Reading, chunk_of, timed
 from llm_deploy.client.transport import OpenStream, Transport
 from llm_deploy.dialects.protocols import Dialect
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
@@ -24,21 +23,25 @@ class Invoker:
         asked: In which dialect; objects over several addresses of one model may share what was found.
         label: Whom the spans say was asked.
         clock: Monotonic seconds.
+        streams: Whether answers can be had while they are made; if not, a stream is the whole answer in one piece.
     """
 
-    __slots__ = ("_asked", "_clock", "_label", "_transport")
+    __slots__ = ("_asked", "_clock", "_label", "_streams", "_transport")
 
     def __init__(
         self,
         transport: Transport,
         asked: Asked,
-        label: traced.Label = traced.Label(),  # noqa: B008 - frozen
+        label: Label = NOBODY,
         clock: Clock = time.monotonic,
+        *,
+        streams: bool = True,
     ) -> None:
         self._transport = transport
         self._asked = asked
         self._label = label
         self._clock = clock
+        self._streams = streams
 
     def generate(self, request: GenerationRequest) -> Generation:
         """One whole answer. See `StreamingInference.generate`."""
@@ -50,7 +53,13 @@ class Invoker:
         """The answer while it is made. See `StreamingInference.stream`."""
         if spans.enabled():
             return self._traced_stream(request)
-        return self._stream(request)
+        return self._chunks(request)
+
+    def _chunks(self, request: GenerationRequest) -> Generator[Chunk]:
+        return self._stream(request) if self._streams else self._at_once(request)
+
+    def _at_once(self, request: GenerationRequest) -> Generator[Chunk]:
+        yield chunk_of(self._generate(request))
 
     def _generate(self, request: GenerationRequest) -> Generation:
         started_s = self._clock()
@@ -99,14 +108,18 @@ class Invoker:
                 return found.value, answer
 
     def _traced(self, request: GenerationRequest) -> Generation:
-        with traced.begin(request, self._label) as span:
+        from llm_deploy.client import traced  # noqa: PLC0415 - only where somebody listens
+
+        with traced.begin(request, self._label, stream=False) as span:
             answer = self._generate(request)
             traced.note_answer(span, answer)
             return answer
 
     def _traced_stream(self, request: GenerationRequest) -> Generator[Chunk]:
-        span, seen = traced.begin(request, self._label), traced.Seen()
-        chunks = self._stream(request)
+        from llm_deploy.client import traced  # noqa: PLC0415 - only where somebody listens
+
+        span, seen = traced.begin(request, self._label, stream=True), traced.Seen()
+        chunks = self._chunks(request)
         try:
             for chunk in chunks:
                 seen.take(chunk)

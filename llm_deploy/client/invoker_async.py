@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from llm_deploy.client import traced
-from llm_deploy.client.question import Asked, Clock, Reading, timed
+from llm_deploy.client.question import NOBODY, Asked, Clock, Label, Reading, chunk_of, timed
 from llm_deploy.client.transport import AsyncOpenStream, AsyncTransport
 from llm_deploy.dialects.protocols import Dialect
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
@@ -21,19 +20,22 @@ T = TypeVar("T")
 class AsyncInvoker:
     """As `Invoker`. A cancelled call or a stream that is closed closes its connection."""
 
-    __slots__ = ("_asked", "_clock", "_label", "_transport")
+    __slots__ = ("_asked", "_clock", "_label", "_streams", "_transport")
 
     def __init__(
         self,
         transport: AsyncTransport,
         asked: Asked,
-        label: traced.Label = traced.Label(),  # noqa: B008 - frozen
+        label: Label = NOBODY,
         clock: Clock = time.monotonic,
+        *,
+        streams: bool = True,
     ) -> None:
         self._transport = transport
         self._asked = asked
         self._label = label
         self._clock = clock
+        self._streams = streams
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """See `Invoker.generate`."""
@@ -45,7 +47,13 @@ class AsyncInvoker:
         """See `Invoker.stream`."""
         if spans.enabled():
             return self._traced_stream(request)
-        return self._stream(request)
+        return self._chunks(request)
+
+    def _chunks(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
+        return self._stream(request) if self._streams else self._at_once(request)
+
+    async def _at_once(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
+        yield chunk_of(await self._generate(request))
 
     async def _generate(self, request: GenerationRequest) -> Generation:
         started_s = self._clock()
@@ -98,15 +106,19 @@ class AsyncInvoker:
                 return found.value, answer
 
     async def _traced(self, request: GenerationRequest) -> Generation:
-        with traced.begin(request, self._label) as span:
+        from llm_deploy.client import traced  # noqa: PLC0415 - only where somebody listens
+
+        with traced.begin(request, self._label, stream=False) as span:
             answer = await self._generate(request)
             traced.note_answer(span, answer)
             return answer
 
     async def _traced_stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
-        span, seen = traced.begin(request, self._label), traced.Seen()
+        from llm_deploy.client import traced  # noqa: PLC0415 - only where somebody listens
+
+        span, seen = traced.begin(request, self._label, stream=True), traced.Seen()
         try:
-            async with aclosing(self._stream(request)) as chunks:
+            async with aclosing(self._chunks(request)) as chunks:
                 async for chunk in chunks:
                     seen.take(chunk)
                     yield chunk

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from llm_deploy.dialects.protocols import Dialect, StreamDecoder
 from llm_deploy.dialects.registry import asking_order, dialect as known_dialect
@@ -24,6 +24,18 @@ _SHAPE_REFUSED = re.compile(
 
 Source: vLLM's SageMaker route; serde's messages in TGI; pydantic's in SGLang.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Whom spans say was asked: the endpoint's or model's name, who provides it, and where it is."""
+
+    model: str
+    provider: str
+    url: str | None = None
+
+
+NOBODY = Label("", "")
 
 
 class Asked:
@@ -74,6 +86,15 @@ def timed(answer: Generation, total_s: float) -> Generation:
     """The answer with its time. It is new and seen by nobody yet, so that it is filled in rather than copied."""
     object.__setattr__(answer, "timings", Timings(None, total_s))
     return answer
+
+
+def chunk_of(answer: Generation) -> Chunk:
+    """A whole answer as the one piece of a stream."""
+    calls = tuple(
+        {"index": place, "id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
+        for place, call in enumerate(answer.tool_calls)
+    )
+    return Chunk(answer.text, None, answer.finish_reason, answer.counts, answer.timings, calls)
 
 
 class Reading:
