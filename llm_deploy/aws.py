@@ -206,6 +206,13 @@ class Session:
         """The same, each call sent once: for what must not be carried out a second time unseen."""
         return replace(self, attempts=1, _clients={"botocore": self._botocore()})
 
+    def credentials(self) -> Any:  # noqa: ANN401 - botocore ships no types
+        """Credentials as botocore has them, which renew themselves where they can; `None`: there are none.
+
+        botocore raises its own errors here: a profile that does not exist, a role that may not be assumed.
+        """
+        return self._botocore().get_credentials()
+
     def new_client(self, service: str, config: Any) -> Any:  # noqa: ANN401 - botocore ships no types
         """A client with the caller's own `botocore.config.Config`; not kept.
 
