@@ -73,9 +73,8 @@ def chat_body(
 def constraint(request: GenerationRequest) -> dict[str, Any]:
     """What the answer must look like: `response_format` for a schema, and for an expression each engine's own word.
 
-    OpenAI has no word for it. vLLM says `structured_outputs`, before 0.11 `guided_regex`; SGLang says `regex`. Each ignores
-    the others'
-    words, and an engine that knows none answers freely.
+    OpenAI has no word for it. vLLM says `structured_outputs`, before 0.11 `guided_regex`; SGLang says `regex`. Each
+    ignores the others' words, and an engine that knows none answers freely.
 
     Raises:
         InferenceRequestError: A schema and an expression at once.
