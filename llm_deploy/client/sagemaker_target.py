@@ -12,6 +12,7 @@ from llm_deploy.client.environment import default_request, session_from_environm
 from llm_deploy.client.invoker import Invoker
 from llm_deploy.client.question import Asked, Label
 from llm_deploy.client.queued import QueuedTransport
+from llm_deploy.client.runtime_host import runtime_url
 from llm_deploy.client.sagemaker import SagemakerTransport
 from llm_deploy.client.target import Allowed, AsyncConnection, Connection
 from llm_deploy.client.token import TokenTransport
@@ -23,7 +24,8 @@ Via = Literal["auto", "runtime", "queue", "openai"]
 """SageMaker's doors: `runtime` (InvokeEndpoint), `queue` (InvokeEndpointAsync), `openai` (its OpenAI-compatible path).
 `auto`: the queue where the endpoint has one, else the runtime."""
 
-PROVIDER = "aws.sagemaker"
+SAGEMAKER = "aws.sagemaker"
+"""The provider, in spans."""
 
 
 class SagemakerTarget:
@@ -169,6 +171,5 @@ class SagemakerTarget:
 
     def _label(self) -> Label:
         session = self.session()
-        region = getattr(session, "region", None) or getattr(session, "region_name", None)
-        url = getattr(session, "endpoint_url", None) or f"https://runtime.sagemaker.{region}.amazonaws.com"
-        return Label(self._name, PROVIDER, url)
+        region = getattr(session, "region", None) or getattr(session, "region_name", None) or ""
+        return Label(self._name, SAGEMAKER, getattr(session, "endpoint_url", None) or runtime_url(region))
