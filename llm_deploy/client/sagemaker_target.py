@@ -10,15 +10,17 @@ from llm_deploy.client.discovery import Found, discover
 from llm_deploy.client.embedder import Embedder, Shapes
 from llm_deploy.client.environment import default_request, session_from_environment
 from llm_deploy.client.invoker import Invoker
+from llm_deploy.client.patience import Patience
 from llm_deploy.client.question import Asked, Label
-from llm_deploy.client.queued import QueuedTransport
+from llm_deploy.client.queued import QueuedTransport, Ticket
 from llm_deploy.client.runtime_host import runtime_url
 from llm_deploy.client.sagemaker import SagemakerTransport
 from llm_deploy.client.target import Allowed, AsyncConnection, Connection
 from llm_deploy.client.token import TokenTransport
 from llm_deploy.client.transport import AsyncTransport, Transport
 from llm_deploy.dialects.registry import dialect as known_dialect
-from llm_deploy.dialects.types import GenerationRequest
+from llm_deploy.dialects.types import Generation, GenerationRequest
+from llm_deploy.errors import InferenceRequestError
 
 Via = Literal["auto", "runtime", "queue", "openai"]
 """SageMaker's doors: `runtime` (InvokeEndpoint), `queue` (InvokeEndpointAsync), `openai` (its OpenAI-compatible path).
@@ -55,6 +57,7 @@ class SagemakerTarget:
         self._found: Found | None = None
         self._asked: Asked | None = None
         self._shapes: Shapes | None = None
+        self._tickets: QueuedTransport | None = None
 
     def known_defaults(self) -> GenerationRequest | None:
         """See `Target.known_defaults`."""
@@ -146,6 +149,32 @@ class SagemakerTarget:
             answer_timeout_s=allowed.answer_timeout_s,
             patience=allowed.patience,
         )
+
+    def submit(self, request: GenerationRequest) -> Ticket:
+        """Put a request into the endpoint's queue.
+
+        Raises:
+            InferenceRequestError: It has none.
+        """
+        dialect = self._asking().known(request)
+        body = (dialect or known_dialect("tgi")).encode(request, stream=False)
+        return self._only_queue().submit(body)
+
+    def redeem(self, ticket: Ticket) -> Generation | None:
+        """The answer to what was submitted, if it is there."""
+        body = self._only_queue().look(ticket)
+        # Nothing has been asked here, so that the dialect may be unknown; all that queues answer is read alike.
+        return None if body is None else known_dialect("auto").decode(body)
+
+    def _only_queue(self) -> QueuedTransport:
+        if not self.is_queued():
+            raise InferenceRequestError(
+                f"endpoint {self._name} has no queue: it answers live", hint="Use generate, stream or batch."
+            )
+        with self._lock:
+            if self._tickets is None:
+                self._tickets = self.queue(Allowed(None, Patience()))
+            return self._tickets
 
     def chat_url(self) -> str:
         """Where SageMaker's OpenAI-compatible path takes chats to this endpoint."""
