@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_deploy.client.headers import with_key
 from llm_deploy.client.http_target import HttpTarget
 from llm_deploy.client.model_async import AsyncModel
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.payload import request_of
-from llm_deploy.client.queued import Ticket
 from llm_deploy.client.sagemaker_target import SagemakerTarget, Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 from llm_deploy.dialects.types import Generation, GenerationRequest
+
+if TYPE_CHECKING:
+    from llm_deploy.client.queued import Ticket
 
 
 class AsyncLLMInferenceSagemakerEndpoint(AsyncModel):
