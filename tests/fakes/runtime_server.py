@@ -143,7 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._finish(reply)
 
     def _head(self, reply: Reply) -> None:
-        self.send_response(reply.status)
+        if "Date" in reply.headers:
+            self.send_response_only(reply.status)  # without a date of its own
+        else:
+            self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.chunked:
