@@ -65,7 +65,11 @@ class Connection:
             self._socket.sendall(body)
 
     def receive(self) -> bytes:
-        """What has arrived, at least one byte; nothing at the connection's end."""
+        """What has arrived, at least one byte; nothing at the connection's end.
+
+        Raises:
+            OSError: The connection broke. `TimeoutError`: nothing came in the time allowed.
+        """
         return self._receive(_READ_BYTES)
 
     def is_stale(self) -> bool:
