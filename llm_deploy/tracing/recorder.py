@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llm_deploy.tracing import conventions
+from llm_deploy.tracing.messages import input_messages
 from llm_deploy.tracing.spans import Kind, Value
 from llm_deploy.tracing.values import Plain, plain
 
@@ -82,6 +83,8 @@ class OpenTelemetryRecorder:
         for name, value in attributes.items():
             if value is None or (not self.captures_content and conventions.is_content(name)):
                 continue
+            if name == conventions.INPUT_MESSAGES and isinstance(value, list | tuple):
+                value = input_messages(value)  # noqa: PLW2901 - whoever sets it, it has the conventions' shape
             kept = plain(value, self._limit)
             found[name] = self._redact(kept) if self._redact is not None else kept
         return found
