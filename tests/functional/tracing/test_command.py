@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,9 +50,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(written: Path, tmp_path: Path) -> Iterator[Terminal]:
+def here(written: Path, tmp_path: Path) -> Terminal:
     """A terminal that looks into it."""
-    yield Terminal(tmp_path, {"LLMDEPLOY_HOME": str(written), "HOME": str(tmp_path)})
+    return Terminal(tmp_path, {"LLMDEPLOY_HOME": str(written), "HOME": str(tmp_path)})
 
 
 @pytest.mark.row("T8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ NOW_S = 1_700_000_000.0
 
 def span(  # noqa: PLR0917 - a span has many fields
     trace: int, number: int, parent: int | None = None, at_s: float = NOW_S, took_s: float = 1.0, error: str = "",
-    **attributes: Any,
+    attributes: Mapping[str, Any] | None = None,
 ) -> ReadableSpan:  # fmt: skip
     """One ended span; number 1 is a trace's first."""
 
@@ -38,7 +38,7 @@ def span(  # noqa: PLR0917 - a span has many fields
         f"span {number}",
         context=context(number),
         parent=context(parent) if parent else None,
-        attributes=attributes | ({"error.type": error} if error else {}),
+        attributes={**(attributes or {})} | ({"error.type": error} if error else {}),
         status=Status(StatusCode.ERROR, "why") if error else Status(),
         start_time=int(at_s * S),
         end_time=int((at_s + took_s) * S),
@@ -110,7 +110,7 @@ def test_it_stays_below_its_size(path: Path) -> None:
     store = LocalStore(path, Local(max_mib=1), clock=lambda: moment[0])
     for number in range(1, 200):
         moment[0] += 60
-        store.export([span(number, 1, at_s=moment[0], content="x" * 30_000)])
+        store.export([span(number, 1, at_s=moment[0], attributes={"content": "x" * 30_000})])
     store.shutdown()
     with opened(path) as reader:
         kept = reader.traces(Wanted(limit=1000))
@@ -168,7 +168,7 @@ def test_traces_are_found_by_what_is_asked_for(store: LocalStore, path: Path) ->
     """Newest first, slowest first, with errors, of a model, since a moment."""
     store.export([
         span(1, 1, at_s=NOW_S - 30, took_s=9), span(1, 2, 1, at_s=NOW_S - 30, error="Boom"),
-        span(2, 1, at_s=NOW_S - 20, took_s=1), span(2, 2, 1, **{"gen_ai.request.model": "twin"}),
+        span(2, 1, at_s=NOW_S - 20, took_s=1), span(2, 2, 1, attributes={"gen_ai.request.model": "twin"}),
         span(3, 1, at_s=NOW_S - 10, took_s=5),
     ])  # fmt: skip
     with opened(path) as reader:
@@ -204,8 +204,8 @@ def test_tokens_that_a_span_repeats_from_below_count_once(store: LocalStore, pat
     counts: dict[str, Any] = {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 2}
     model: dict[str, Any] = {"gen_ai.request.model": "twin", "gen_ai.response.time_to_first_chunk": 0.25}
     store.export([
-        span(1, 1, took_s=4, **counts), span(1, 2, 1), span(1, 3, 2, took_s=1, **counts, **model),
-        span(1, 4, 1, took_s=3, **counts, **model),
+        span(1, 1, took_s=4, attributes=counts), span(1, 2, 1), span(1, 3, 2, took_s=1, attributes=counts | model),
+        span(1, 4, 1, took_s=3, attributes=counts | model),
     ])  # fmt: skip
     with opened(path) as reader:
         (whole,) = reader.traces(Wanted())
