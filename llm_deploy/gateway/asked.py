@@ -29,7 +29,7 @@ class Asked:
 
     Attributes:
         model: The public name; empty where the request names none.
-        document: The body; never changed.
+        document: The body; replaced, never changed.
         wants_usage: OpenAI's `stream_options.include_usage`, or TGI's `details`.
         max_tokens: New tokens asked for.
         prompt_estimate: Tokens of the prompt, guessed from its size.
@@ -93,3 +93,13 @@ def written(document: dict[str, Any]) -> bytes:
         return orjson.dumps(document)
     except TypeError:
         return json.dumps(document, separators=(",", ":")).encode()
+
+
+def limit(asked: Asked, tokens: int) -> None:
+    """Set how much may be generated, where the request does not say."""
+    asked.max_tokens = tokens
+    if asked.kind == "generate":
+        parameters = {**(asked.document.get("parameters") or {}), "max_new_tokens": tokens}
+        asked.document = {**asked.document, "parameters": parameters}
+    elif asked.kind != "embeddings":
+        asked.document = {**asked.document, "max_tokens": tokens}

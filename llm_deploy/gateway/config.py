@@ -35,7 +35,9 @@ class Backend(_Document):
     component: str | None = Field(None, description="Its inference component; found when it has just one.")
     native: bool = Field(False, description="Use the endpoint's own OpenAI path (chat completions only).")
     url: str | None = Field(
-        None, pattern=r"^https?://\S+$", description="A server with OpenAI's routes, or a whole address of /invocations."
+        None,
+        pattern=r"^https?://\S+$",
+        description="A server with OpenAI's routes, or a whole address of /invocations.",
     )
     key: SecretName | None = Field(None, description="Sent to `url` as a bearer token: ${NAME} of the environment.")
     engine: str | None = Field(None, description="A known model or a .gguf file, run in this very process.")
@@ -101,7 +103,7 @@ class Logs(_Document):
     """What is written of each request, as one line of JSON on standard error."""
 
     requests: bool = Field(True, description="One line a request.")
-    prompts: bool = Field(False, description="Also what was asked and answered; it may hold personal data.")
+    prompts: bool = Field(False, description="Also the bodies of requests; they may hold personal data.")
 
 
 class Drain(_Document):
@@ -117,7 +119,9 @@ class GatewayConfig(_Document):
     listen: Listen = Field(default_factory=Listen)
     keys: Keys = Field("required", description="API keys; off is for loopback.")
     allow_open: bool = Field(False, description="Let `keys: off` stand on an address others can reach.")
-    target: Literal["sagemaker", "local"] | None = Field(None, description="Where endpoints are; else LLMDEPLOY_TARGET.")
+    target: Literal["sagemaker", "local"] | None = Field(
+        None, description="Where endpoints are; else LLMDEPLOY_TARGET."
+    )
     models: dict[ModelName, Model] = Field(default_factory=dict, max_length=256, description="By public name.")
     default_model: str | None = Field(None, description="For requests without a model, as TGI's are; else the first.")
     limits: Limits = Field(default_factory=Limits)
