@@ -31,7 +31,7 @@ class Gateway:
         rest: Answers what is neither a hot route nor a page.
     """
 
-    def __init__(self, config: GatewayConfig, access: Access, *, session: Any = None, rest: App = not_found) -> None:  # noqa: ANN401, D107
+    def __init__(self, config: GatewayConfig, access: Access, *, session: Any = None, rest: App = not_found) -> None:  # noqa: ANN401
         self.config = config
         self.metrics = Metrics()
         self.journal = Journal(self.metrics, requests=config.logs.requests)

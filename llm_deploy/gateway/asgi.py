@@ -48,7 +48,7 @@ class Held:
 
     __slots__ = ("_receive", "_task", "_timer", "_watch", "deadline_s", "late", "loop", "reason")
 
-    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop, deadline_s: float) -> None:  # noqa: D107
+    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop, deadline_s: float) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is handled by a task")
@@ -166,5 +166,6 @@ def abort(send: Send) -> None:
     ASGI has no word for it; uvicorn's `send` is a method of what knows the transport. Elsewhere nothing happens.
     """
     transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "abort"):
-        transport.abort()
+    drop = getattr(transport, "abort", None)
+    if drop is not None:
+        drop()

@@ -48,6 +48,8 @@ def read(kind: Kind, body: bytes, *, stream: bool | None = None) -> Asked:
     """Read a body.
 
     Args:
+        kind: What the route takes.
+        body: JSON.
         stream: What the route decides, where it does.
 
     Raises:

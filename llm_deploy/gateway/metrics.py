@@ -118,7 +118,7 @@ class Metrics:
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - on demand
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)  # type: ignore[arg-type] # a collector by its shape
+        registry.register(self)
         return generate_latest(registry)
 
 

@@ -89,7 +89,7 @@ class Pages:
             await send_whole(send, 200, json.dumps(found).encode(), headers=headers)
 
     async def _reachable(self, model: ServedModel) -> bool:
-        """Whether some backend can be asked: loaded, not left alone after failures, and connected where that is cheap."""
+        """Whether some backend can be asked: loaded, not left alone after failures, reached where that is cheap."""
         now_s = model.clock()
         for backend in model.backends:
             if backend.left_alone_until_s <= now_s and backend.ready() and await self._connected(backend.place):

@@ -36,7 +36,7 @@ class Frame:
 
     __slots__ = ("after", "before", "created_s", "head", "id", "keeps_details", "kind", "model", "tail", "wants_usage")
 
-    def __init__(  # noqa: D107 - see the class
+    def __init__(
         self,
         kind: OpenAiKind,
         *,

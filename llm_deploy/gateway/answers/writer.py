@@ -9,7 +9,6 @@ from llm_deploy.dialects.lines import MAX_LINE_BYTES
 from llm_deploy.dialects.types import FinishReason
 from llm_deploy.errors import InferenceError, WireFormatError
 
-
 EVENT_END: Final = b"\n\n"
 
 
