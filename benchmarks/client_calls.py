@@ -81,7 +81,7 @@ class Bench:
         """One measurement of one client."""
         python = self.peers if client in {"boto3", "aiobotocore"} else Path(sys.executable)
         url = self.tls_url if tls else self.url
-        module = [python, "-m", "benchmarks.client_worker"]
+        module: list[str | Path] = [python, "-m", "benchmarks.client_worker"]
         command = [*module, client, what, url, endpoint, "--callers", str(callers)]
         name = case(client, what, endpoint, callers, tls=tls)
         return Measurement(name, [*command, "--seconds", str(self.seconds)], self.environment(tls=tls))
