@@ -84,6 +84,9 @@ def _calls(one: Running, seconds: float) -> Figures:
 def _bursts(one: Running, seconds: float, path: str) -> Figures:
     """CPU of one more token: the slope between streams of two lengths, eight at once."""
     long, short = (load(one, path, f"b{n}", stream=True, options=_for(8, seconds)) for n in (LONG, SHORT))
+    for report, tokens in ((long, LONG), (short, SHORT)):
+        if report["tokens"] != tokens * report["done"]:
+            raise SystemExit(f"{one.url}: streams of {tokens} tokens gave {report}")
     a_stream = [each["cpu_us"] / each["done"] for each in (long, short)]
     return {
         "token_us": (a_stream[0] - a_stream[1]) / (LONG - SHORT),

@@ -1,4 +1,4 @@
-"""Run every benchmark and write `docs/reference/benchmarks.md`: `make bench` (Linux; ten minutes, a quiet machine)."""
+"""Run every benchmark and write `docs/reference/benchmarks.md`: `make bench` (Linux; 35 minutes, a quiet machine)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ are medians, because the machine is shared; ratios are steadier than millisecond
 one small machine. They are not AWS's times, and a 135M model on a CPU says nothing about a model on a GPU.
 
 What is loaded: `llmdeploy` runs from the development environment, the AWS CLI from one of its own, both byte-compiled;
-both ask the same local cloud, with no network in between. The load averages count the benchmark itself and whatever
+both ask the same local cloud, with no network in between. Clients and gateways ask a stub server
+that answers at once, over loopback: what is measured is what lies between an application and its model. The load averages count the benchmark itself and whatever
 else the machine was doing. Where a ratio is near its target, look at the quartiles before you believe it.
 """
 SECTIONS = (
@@ -25,6 +26,8 @@ SECTIONS = (
     ("Rendering a template and planning", "benchmarks.planning"),
     ("Start of the local cloud", "benchmarks.local_cloud_start"),
     ("CPU of the model server beside the bare engine", "benchmarks.serving_overhead"),
+    ("Clients beside boto3 and aiobotocore", "benchmarks.client_calls"),
+    ("The gateway beside FastAPI + aiobotocore and LiteLLM", "benchmarks.gateway"),
 )
 
 
