@@ -190,7 +190,7 @@ class Stub(asyncio.Protocol):
             return
         body = bodies.burst(shape, asked.tokens, wrap)
         if asked.cut_after:
-            events = [bodies.event(shape, index, " tok") for index in range(1, asked.cut_after + 1)]
+            events = [bodies.event(shape, index, f" tok{index}") for index in range(1, asked.cut_after + 1)]
             self._transport.write(head + b"".join(map(wrap, events)))
             self._transport.close()
             return

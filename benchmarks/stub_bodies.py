@@ -2,7 +2,8 @@
 
 A clock mark is 14 hexadecimal digits of nanoseconds on the machine's monotonic clock, which every process here shares.
 A whole answer's text is ` <arrived> <sent>`; the first token of a paced stream is the same, each later one ` <sent>`.
-Tokens of a burst carry no marks: their bytes are made once.
+Tokens of a burst carry no marks: their bytes are made once. They differ, because some proxies end an answer that seems
+to repeat itself.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def last_events(shape: Shape, index: int, text: str, tokens: int) -> list[bytes]
 @lru_cache(maxsize=64)
 def burst(shape: Shape, tokens: int, wrap: Callable[[bytes], bytes]) -> bytes:
     """The body of a stream whose tokens are all there at once, made once."""
-    events = [event(shape, index, " tok") for index in range(1, tokens)]
-    return b"".join(map(wrap, events + last_events(shape, tokens, " tok", tokens)))
+    events = [event(shape, index, f" tok{index}") for index in range(1, tokens)]
+    return b"".join(map(wrap, events + last_events(shape, tokens, f" tok{tokens}", tokens)))
 
 
 def chunk(data: bytes) -> bytes:
