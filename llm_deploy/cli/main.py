@@ -55,6 +55,10 @@ COMMANDS: Mapping[str, Entry] = {
     "local": Entry("local", "app", "Run the local cloud: all of this without an AWS account."),
     "models": Entry("models", "app", "Fetch and manage the models that run on this machine."),
     "serve": Entry("serve", "serve", "Serve a model on this machine over HTTP."),
+    "gateway": Entry(
+        "gateway", "app", "Run the business service: an OpenAI-compatible API over deployments, and /rag."
+    ),
+    "proxy": Entry("proxy", "proxy", "Put an OpenAI-compatible server in front of one endpoint, on this machine."),
 }
 
 

@@ -39,6 +39,7 @@ class Gateway:
         self._access = access
         self._rest = rest
         self._overseer: asyncio.Task[None] | None = None
+        self.failure: LlmDeployError | None = None
         self.generations = Generations(
             {}, "", access, config.limits, self.metrics, self.journal, log_prompts=config.logs.prompts
         )
@@ -145,8 +146,26 @@ class Gateway:
         self.journal.write({"event": "warning", "message": line})
 
 
-def build(config: GatewayConfig, *, access: Access | None = None, session: Any = None) -> Gateway:  # noqa: ANN401 - ours or boto3's session
-    """The application of a configuration."""
-    from llm_deploy.gateway.open_access import OpenAccess  # noqa: PLC0415 - until keys are kept
+def build(config: GatewayConfig, *, access: Access | None = None, session: Any = None) -> Gateway:  # noqa: ANN401 - ours or boto3's
+    """The application of a configuration. Nothing is opened before ASGI's lifespan begins, or `running`.
 
-    return Gateway(config, access or OpenAccess(), session=session)
+    Args:
+        config: What is served and allowed.
+        access: Who may call; from the configuration's `keys` and `state` otherwise.
+        session: AWS, for endpoints; from the configuration's target otherwise.
+
+    Raises:
+        SpecError: State that cannot be what the configuration says.
+        MissingExtraError: Something that is configured is not installed.
+    """
+    return Gateway(config, access or _access(config), session=session)
+
+
+def _access(config: GatewayConfig) -> Access:
+    if config.keys == "off":
+        from llm_deploy.gateway.open_access import OpenAccess  # noqa: PLC0415 - one of the two
+
+        return OpenAccess()
+    from llm_deploy.gateway.state import open_access  # noqa: PLC0415 - loads a database's toolkit
+
+    return open_access(config.state)

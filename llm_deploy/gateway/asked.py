@@ -33,6 +33,7 @@ class Asked:
         wants_usage: OpenAI's `stream_options.include_usage`, or TGI's `details`.
         max_tokens: New tokens asked for.
         prompt_estimate: Tokens of the prompt, guessed from its size.
+        backend: Who was asked last.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class Asked:
     wants_usage: bool
     max_tokens: int | None
     prompt_estimate: int
+    backend: str = ""
 
 
 def read(kind: Kind, body: bytes, *, stream: bool | None = None) -> Asked:

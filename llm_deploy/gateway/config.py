@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llm_deploy.dialects.registry import DialectName
+from llm_deploy.gateway.state.config import StateConfig
+from llm_deploy.tracing.config import TracingConfig
 
 Keys = Literal["required", "off"]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
@@ -130,8 +132,13 @@ class GatewayConfig(_Document):
     logs: Logs = Field(default_factory=Logs)
     drain: Drain = Field(default_factory=Drain)
     rag: dict[str, Any] | None = Field(None, description="Retrieval, for POST /rag.")
-    tracing: dict[str, Any] | None = Field(None, description="Spans of each answer.")
-    state: dict[str, Any] | None = Field(None, description="Where keys and usage are kept.")
+    tracing: TracingConfig = Field(TracingConfig(), description="Spans of each answer.")
+    state: StateConfig = Field(StateConfig(), description="Where keys, usage and budgets are kept.")
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, keys: object) -> object:
+        return "off" if keys is False else keys  # what YAML makes of a bare off
 
     @model_validator(mode="after")
     def _known_default(self) -> Self:

@@ -258,6 +258,7 @@ class Generations:
             request.record.status = GONE
         elif reason == "stalled":
             abort(request.send)
+            await asyncio.sleep(0)  # the server learns of it with the loop's next turn
         else:
             told = _CUTS[reason or "shutdown"]
             if request.begun:
@@ -334,6 +335,7 @@ class Generations:
     def _count_tokens(self, request: Request, record: Record, tally: Tally) -> None:
         """The engine's counts; where it was cut off before it said them, what is known."""
         record.finish = tally.finish or ""
+        record.backend = request.asked.backend if request.asked is not None else ""
         record.generated_tokens = tally.events if tally.generated_tokens is None else tally.generated_tokens
         if tally.prompt_tokens is not None:
             record.prompt_tokens = tally.prompt_tokens

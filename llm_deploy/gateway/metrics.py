@@ -61,7 +61,7 @@ class Histogram:
         return found
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Metrics:
     """All counters of one gateway; a collector of prometheus_client."""
 

@@ -49,10 +49,12 @@ class Pages:
         await _json(send, 200, {"status": "ok"})
 
     async def _readyz(self, _scope: Scope, send: Send) -> None:
+        """Ready while some model can be asked: one that is scaled to zero must not take the others away."""
         models = {name: await self._reachable(model) for name, model in self.models.items()}
-        ready = not self.draining and all(models.values())
+        ready = not self.draining and any(models.values())
         status = "draining" if self.draining else ("ready" if ready else "not ready")
-        await _json(send, 200 if ready else 503, {"status": status, "models": models})
+        state = "ok" if getattr(self.access, "healthy", True) else "behind"
+        await _json(send, 200 if ready else 503, {"status": status, "models": models, "state": state})
 
     async def _metrics(self, _scope: Scope, send: Send) -> None:
         await send_whole(send, 200, self.metrics.text(), content_type=b"text/plain; version=0.0.4; charset=utf-8")

@@ -24,6 +24,7 @@ from llm_deploy.errors import (
     NotFoundError,
     OverloadedError,
     RateLimitedError,
+    StateError,
     StreamBrokenError,
     UnauthenticatedError,
     WireFormatError,
@@ -102,6 +103,7 @@ _TABLE: Final[tuple[tuple[type[LlmDeployError], int, str, str], ...]] = (
     (OverloadedError, 429, "rate_limit_error", "overloaded"),
     (NoCapacityError, 503, "server_error", "no_capacity"),
     (BackendError, 503, "server_error", "backend_unavailable"),
+    (StateError, 503, "server_error", "state_unavailable"),
     (IndexUnavailableError, 503, "server_error", "index_unavailable"),
     (InferenceTimeoutError, 504, "server_error", "timeout"),
     (StreamBrokenError, 502, "server_error", "stream_broken"),
@@ -112,7 +114,14 @@ _TABLE: Final[tuple[tuple[type[LlmDeployError], int, str, str], ...]] = (
 _ADDRESS: Final = re.compile(r"^(?:cannot )?call (?:endpoint )?\S+: ")
 """How transports begin their messages: with an address that callers need not know."""
 
-_REPEATABLE: Final = (RateLimitedError, OverloadedError, NoCapacityError, BackendError, IndexUnavailableError)
+_REPEATABLE: Final = (
+    RateLimitedError,
+    OverloadedError,
+    NoCapacityError,
+    BackendError,
+    IndexUnavailableError,
+    StateError,
+)
 
 
 def refusal(error: LlmDeployError) -> Refusal:
@@ -139,6 +148,6 @@ def _told(error: LlmDeployError) -> str:
 def _retry_after_s(error: LlmDeployError) -> int | None:
     if isinstance(error, RateLimitedError):
         return max(1, math.ceil(error.retry_after_s))
-    if isinstance(error, NoCapacityError | BackendError | IndexUnavailableError):
+    if isinstance(error, NoCapacityError | BackendError | IndexUnavailableError | StateError):
         return _CAPACITY_RETRY_S
     return _OVERLOADED_RETRY_S if isinstance(error, OverloadedError) else None

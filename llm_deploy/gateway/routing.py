@@ -102,6 +102,7 @@ class ServedModel:
         for last, backend in _with_last(self.order()):
             lane = backend.lane(asked.kind)
             body = backend.body(asked, lane.speech)
+            asked.backend = backend.place
             try:
                 answer = await send(lane.transport, body)
             except LlmDeployError as error:

@@ -94,9 +94,7 @@ class RelayWriter:
     def _looked_at(self, block: bytes) -> bytes:
         out: list[bytes] = []
         try:
-            for event in block.split(EVENT_END)[:-1]:
-                if self._passes(event):
-                    out.append(event + EVENT_END)
+            out.extend(event + EVENT_END for event in block.split(EVENT_END)[:-1] if self._passes(event))
         except LlmDeployError:
             self._kept = b"".join(out)
             raise

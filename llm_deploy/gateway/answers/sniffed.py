@@ -1,4 +1,4 @@
-"""The writer that looks at an engine's first event before it decides how to write: engines differ from what they say."""
+"""The writer that looks at an engine's first event before it decides how to write: engines are not what they say."""
 
 from __future__ import annotations
 
