@@ -13,6 +13,7 @@ from llm_deploy.gateway.access import Access
 from llm_deploy.gateway.asgi import App, Receive, Scope, Send
 from llm_deploy.gateway.backends import Backend
 from llm_deploy.gateway.config import GatewayConfig
+from llm_deploy.gateway.desk import Desk
 from llm_deploy.gateway.generations import HOT_ROUTES, Generations
 from llm_deploy.gateway.journal import Journal
 from llm_deploy.gateway.metrics import Metrics
@@ -40,9 +41,8 @@ class Gateway:
         self._rest = rest
         self._overseer: asyncio.Task[None] | None = None
         self.failure: LlmDeployError | None = None
-        self.generations = Generations(
-            {}, "", access, config.limits, self.metrics, self.journal, log_prompts=config.logs.prompts
-        )
+        self.desk = Desk(access, config.limits, self.metrics, self.journal, log_prompts=config.logs.prompts)
+        self.generations = Generations(self.desk, {})
         self.pages = Pages({}, access, self.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +96,7 @@ class Gateway:
 
     def cut_all(self) -> None:
         """End every request at once, with an error that says why."""
-        for held in tuple(self.generations.open):
+        for held in tuple(self.desk.open):
             held.cancel("shutdown")
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,8 +128,8 @@ class Gateway:
         """Cancel requests whose time is over: bodies that do not arrive, readers that do not read, endless answers."""
         while True:
             await asyncio.sleep(_OVERSEE_S)
-            now_s = self.generations.clock()
-            for held in tuple(self.generations.open):
+            now_s = self.desk.clock()
+            for held in tuple(self.desk.open):
                 if held.deadline_s < now_s:
                     held.cancel(held.late)
 

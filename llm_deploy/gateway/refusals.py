@@ -81,6 +81,10 @@ class Refusal:
         """The error's document as JSON."""
         return json.dumps(self.document(style), separators=(",", ":")).encode()
 
+    def event(self, style: Style = "openai") -> bytes:
+        """The error as an event of a stream that had begun."""
+        return b"data: %s\n\n" % self.body(style)
+
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Headers of their own: when to come again, or that the official clients must not by themselves."""
         found = [(b"x-should-retry", b"true" if self.may_repeat else b"false")]

@@ -31,10 +31,9 @@ class Frame:
         model: The public name.
         created_s: Unix time.
         wants_usage: A stream ends with a chunk of token counts.
-        keeps_details: TGI's `details` were asked for.
     """
 
-    __slots__ = ("after", "before", "created_s", "head", "id", "keeps_details", "kind", "model", "tail", "wants_usage")
+    __slots__ = ("after", "before", "created_s", "head", "id", "kind", "model", "tail", "wants_usage")
 
     def __init__(
         self,
@@ -44,7 +43,6 @@ class Frame:
         model: str,
         created_s: int,
         wants_usage: bool = False,
-        keeps_details: bool = False,
     ) -> None:
         _, chunk, prefix = _OBJECTS[kind]
         self.kind = kind
@@ -52,7 +50,6 @@ class Frame:
         self.id = f"{prefix}{request_id}"
         self.created_s = created_s
         self.wants_usage = wants_usage
-        self.keeps_details = keeps_details
         name = json.dumps(model)
         self.head = (
             f'data: {{"id":"{self.id}","object":"{chunk}","created":{created_s},"model":{name},"choices":['

@@ -69,7 +69,7 @@ class RelayWriter:
             block = block.replace(*self._rename)
         for sign in self._notable:
             if sign in block:
-                return self._looked_at(block)
+                return self._passed(block)
         self.tally.events += block.count(EVENT_END)
         return block
 
@@ -91,8 +91,17 @@ class RelayWriter:
         kept, self._kept = self._kept, b""
         return kept
 
-    def _looked_at(self, block: bytes) -> bytes:
-        out: list[bytes] = []
+    def _passed(self, block: bytes) -> bytes:
+        """A block with an event of interest: what is before it passes unseen, the rest is looked at."""
+        first = min(place for sign in self._notable if (place := block.find(sign)) >= 0)
+        start = block.rfind(EVENT_END, 0, first) + len(EVENT_END)
+        if start < len(EVENT_END):
+            return self._looked_at(block)
+        self.tally.events += block.count(EVENT_END, 0, start)
+        return self._looked_at(block[start:], block[:start])
+
+    def _looked_at(self, block: bytes, before: bytes = b"") -> bytes:
+        out = [before]
         try:
             out.extend(event + EVENT_END for event in block.split(EVENT_END)[:-1] if self._passes(event))
         except LlmDeployError:
