@@ -13,10 +13,11 @@ import llm_deploy
 HEAVY = ("boto3", "botocore", "pydantic", "typer", "rich", "urllib3", "yaml", "loguru", "asyncio", "ssl")
 
 SURFACE = {
-    "Chunk", "DeploymentService", "DeploymentSpec", "EndpointType", "Generation", "GenerationRequest", "Inference",
-    "InferenceExecutor", "LLMInferenceHttpEndpoint", "LLMInferenceSagemakerEndpoint", "ResourceManager",
-    "ResourceRequirements", "SagemakerHuggingfaceStrategy", "StreamingInference", "__version__", "create_endpoint",
-    "errors",
+    "AsyncInference", "AsyncInferenceExecutor", "AsyncLLMInferenceHttpEndpoint", "AsyncLLMInferenceSagemakerEndpoint",
+    "BatchItem", "Chunk", "DeploymentService", "DeploymentSpec", "Embeddings", "EndpointType", "Generation",
+    "GenerationRequest", "Inference", "InferenceExecutor", "LLMInferenceHttpEndpoint",
+    "LLMInferenceSagemakerEndpoint", "ResourceManager", "ResourceRequirements", "SagemakerHuggingfaceStrategy",
+    "StreamingInference", "ToolCall", "__version__", "create_endpoint", "errors",
 }  # fmt: skip
 
 
