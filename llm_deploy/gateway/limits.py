@@ -60,11 +60,11 @@ class Bucket:
 class Budget:
     """The part that one process has in a budget, in one window (a day, or for ever).
 
-    `granted` is what the database has set aside for this process. A request that does not fit into it may still pass on
-    credit, while the database is asked for more: one request at a time, or as many as fit into this process's part of a
-    twentieth of the budget, and never beyond what was free when the database last answered. So all processes together
-    let pass at most the budget, a twentieth of it, and one request for each; a process that is alone, exactly the
-    budget. What a request costs beyond its estimate comes on top.
+    `granted` is what the database has set aside for this process. What does not fit into it may still pass on credit,
+    while the database is asked for more: until this process's part of a twentieth of the budget is used up, and never
+    beyond what was free when the database last answered. So all processes together let pass at most the budget, a
+    twentieth of it, and one request each; a process that is alone, exactly the budget. What a request costs beyond its
+    estimate comes on top.
 
     Attributes:
         window: Number of the day, or `FOREVER`.
@@ -101,11 +101,10 @@ class Budget:
 
     def fits(self, tokens: int) -> bool:
         """Whether a request of so many tokens may pass now. Nothing is taken."""
-        claimed = self.spent + self.reserved
-        beyond = claimed + tokens - self.granted
-        if beyond <= 0:
+        owed = self.spent + self.reserved - self.granted
+        if owed + tokens <= 0:
             return True
-        return beyond <= self.free and (beyond <= self.credit or claimed <= self.granted)
+        return owed + tokens <= self.free and owed <= self.credit
 
     def may_fit_soon(self, tokens: int) -> bool:
         """Whether it could pass in this window, when requests in flight turn out cheaper or others give back."""

@@ -46,6 +46,12 @@ def migrate(engine: Engine, url: str, to: str = NEWEST) -> Migration:
     return Migration(before, to)
 
 
+def is_empty(engine: Engine, url: str) -> bool:
+    """Whether there are no tables yet. Raises ConflictError, StateError."""
+    with state_errors(url), engine.connect().execution_options(**{READS: True}) as connection:
+        return _version(connection) is None
+
+
 def check(engine: Engine, url: str) -> None:
     """Raises ConflictError unless the tables are of this code's version."""
     with state_errors(url), engine.connect().execution_options(**{READS: True}) as connection:
