@@ -11,6 +11,7 @@ import typer
 from llm_deploy.cli import options
 
 if TYPE_CHECKING:
+    from llm_deploy.client.inference import AsyncInference
     from llm_deploy.rag.config import RagConfig
     from llm_deploy.rag.ingest import Outcome
     from llm_deploy.rag.passages import Hit
@@ -34,7 +35,7 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="FIELD=VALUE", help="Narrow the search, e.g. kind=pdf; may be repeated."),
 ]
-Model = Annotated[str, typer.Option("--llm", metavar="NAME|URL", help="The model that answers: a deployment, or a URL.")]
+Model = Annotated[str, typer.Option("--llm", metavar="NAME|URL", help="Who answers: a deployment, or a URL.")]
 
 
 @app.command("ingest")
@@ -209,9 +210,7 @@ as well."""
 
 
 @app.command("drop")
-def drop(
-    config: Config = None, collection: Collection = None, qdrant: Qdrant = None, yes: options.Yes = False
-) -> None:
+def drop(config: Config = None, collection: Collection = None, qdrant: Qdrant = None, yes: options.Yes = False) -> None:
     """Delete the collection with all that was ingested."""
     from llm_deploy.cli import screen
     from llm_deploy.rag.connection import connect
@@ -245,6 +244,17 @@ def _config(path: Path | None, collection: str | None, qdrant: str | None) -> Ra
 
 
 API_KEY_VARIABLE = "LLMDEPLOY_QDRANT_API_KEY"
+
+
+def _llm(llm: str, target: str | None) -> AsyncInference:
+    from llm_deploy.client import connect
+    from llm_deploy.client.addresses import is_url
+
+    if is_url(llm):
+        return connect.open_async(llm)
+    from llm_deploy.targets import registry
+
+    return connect.open_async(llm, session=registry.connect(target).session)
 
 
 def _filters(where: list[str] | None) -> dict[str, Any]:

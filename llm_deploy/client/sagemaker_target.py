@@ -15,7 +15,6 @@ from llm_deploy.client.target import Allowed, AsyncConnection, Connection
 from llm_deploy.client.transport import AsyncTransport, Transport
 from llm_deploy.dialects.registry import dialect as known_dialect
 from llm_deploy.dialects.types import GenerationRequest
-from llm_deploy.errors import InferenceRequestError
 
 Via = Literal["auto", "runtime", "queue", "openai"]
 """SageMaker's doors: `runtime` (InvokeEndpoint), `queue` (InvokeEndpointAsync), `openai` (its OpenAI-compatible path).

@@ -8,6 +8,7 @@ from typing import Any
 
 from llm_deploy.client.inference import AsyncInference
 from llm_deploy.rag.context import harmless
+from llm_deploy.tracing import conventions
 from llm_deploy.tracing.spans import Span
 
 LONGEST_WORDING = 300
@@ -32,7 +33,7 @@ async def wordings(llm: AsyncInference, query: str, number: int, seen: Span) -> 
     )
     answer = await llm.generate(request)
     found = _read(answer.text, query)[:number]
-    seen.set(**{"rag.query.expanded": found})
+    seen.set(**conventions.queries(query, found))
     return found
 
 

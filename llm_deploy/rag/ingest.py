@@ -126,9 +126,7 @@ class Ingestion:
         await self._index.forget(document.source, but=digest)
         return len(cut)
 
-    async def _gone(
-        self, walk: Walk, sources: set[str], unknown: list[str], *, dry: bool
-    ) -> AsyncIterator[Outcome]:
+    async def _gone(self, walk: Walk, sources: set[str], unknown: list[str], *, dry: bool) -> AsyncIterator[Outcome]:
         for source in sorted(sources):
             if not walk.covers(source) or _is_below(source, unknown):
                 continue

@@ -18,7 +18,8 @@ from llm_deploy.rag.index import PassageIndex, Question
 from llm_deploy.rag.passages import Hit
 from llm_deploy.rag.reranking import Reranker
 from llm_deploy.rag.steps import Timings, step
-from llm_deploy.tracing.spans import Span, captures_content
+from llm_deploy.tracing import conventions
+from llm_deploy.tracing.spans import Span
 
 SPARE_FOR_DUPLICATES = 2
 """How many times `k` are kept until duplicates are dropped."""
@@ -122,6 +123,8 @@ class AsyncContextRetriever:
         narrowed = {**await self._own_filter(index, asked, chosen, timings), **narrowed}
         questions = await self._questions(queries, chosen, timings)
         with step("retrieve", timings) as seen:
+            seen.set(**conventions.retrieval(self.config.collection, limit=wanted, url=self.config.store.url))
+            seen.set(**conventions.queries(asked, queries[1:]))
             hits = await index.search(questions, max(wanted, self.config.candidates), narrowed)
             _note(seen, hits)
         hits = await self._reranked(asked, hits, chosen, timings)
@@ -159,12 +162,12 @@ class AsyncContextRetriever:
             if self._choices is None:
                 self._choices = await index.values(selfquery.CHOSEN_FIELDS, most=selfquery.MOST_CHOICES + 1)
             found = await selfquery.filter_of(self.llm, query, self._choices)
-            seen.set(**{"rag.filter": dict(found)})
+            seen.set(**{f"{conventions.CONTENT_PREFIX}filter": dict(found)})
             return found
 
     async def _questions(self, queries: Sequence[str], steps: StepsConfig, timings: Timings) -> list[Question]:
         with step("embed", timings) as seen:
-            seen.set(**{"gen_ai.request.model": self.embedder.name})
+            seen.set(**{conventions.REQUEST_MODEL: self.embedder.name})
             vectors = await self.embedder.embed(queries, "query")
         sparse = [words.query_vector(query) if steps.sparse else None for query in queries]
         return [Question(*each) for each in zip(vectors, sparse, strict=True)]
@@ -176,7 +179,7 @@ class AsyncContextRetriever:
             self._reranker = reranking.make(self.config.rerank, self.embedder)
         first, rest = hits[: self.config.rerank.candidates], hits[self.config.rerank.candidates :]
         with step("rerank", timings) as seen:
-            seen.set(**{"gen_ai.request.model": self._reranker.name})
+            seen.set(**{conventions.REQUEST_MODEL: self._reranker.name})
             scores = await self._reranker.scores(query, [hit.passage.embedded for hit in first])
             scored = [
                 replace(hit, score=score, scores={**hit.scores, "rerank": score})
@@ -188,13 +191,9 @@ class AsyncContextRetriever:
 
 
 def _note(seen: Span, hits: Sequence[Hit]) -> None:
-    """Documents with their scores, in the words of the conventions. Source: OpenTelemetry GenAI, retrieval spans."""
-    if not seen.recording:
-        return
-    found = [{"id": _place(hit), "score": round(hit.score, 4)} for hit in hits]
-    if captures_content():
-        found = [{**each, "content": hit.passage.text} for each, hit in zip(found, hits, strict=True)]
-    seen.set(**{"gen_ai.retrieval.documents": found})
+    if seen.recording:
+        found = [{"id": _place(hit), "score": hit.score, "content": hit.passage.text} for hit in hits]
+        seen.set(**conventions.documents(found))
 
 
 def _place(hit: Hit) -> str:

@@ -15,7 +15,10 @@ from llm_deploy.rag.context import Citation, Context, fitting, harmless
 from llm_deploy.rag.filters import Filters
 from llm_deploy.rag.retrieval import AsyncContextRetriever, Retrieval
 from llm_deploy.rag.steps import Timings, step
-from llm_deploy.tracing.spans import Span, begin, captures_content, span
+from llm_deploy.tracing import conventions
+from llm_deploy.tracing.spans import Span, begin, span
+
+_SPAN = "invoke_workflow rag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class RagService:
             IndexUnavailableError: Qdrant cannot be reached.
             InferenceError: The language model failed.
         """
-        with span("rag.answer") as seen:
+        with span(_SPAN, **_workflow()) as seen:
             asked = await self._asked(query, k, filters, seen)
             started_s = time.perf_counter()
             with step("generate", asked.timings):
@@ -122,7 +125,7 @@ class RagService:
         self, query: str, k: int | None = None, filters: Filters | None = None
     ) -> AsyncGenerator[RagEvent]:
         """An answer while it is made; see `answer`. Closing it stops the model."""
-        seen = begin("rag.answer")
+        seen = begin(_SPAN, **_workflow())
         try:
             with seen.active():
                 asked = await self._asked(query, k, filters, seen)
@@ -163,14 +166,9 @@ class RagService:
             count = self.retriever.embedder.count_tokens
             context = await fitting(retrieval.hits, self.config.context_tokens, count)
         request = self._request(retrieval.queries[0], context, await self._llm.defaults())
-        if seen.recording and captures_content():
-            seen.set(
-                **{
-                    "rag.query": query,
-                    "rag.queries": list(retrieval.queries),
-                    "gen_ai.input.messages": request.messages,
-                }
-            )
+        if seen.recording:
+            seen.set(**conventions.queries(retrieval.queries[0], retrieval.queries[1:]))
+            seen.set(**conventions.prompt(messages=request.messages))
         return _Asked(retrieval, context, request, retrieval.timings)
 
     def _request(self, query: str, context: Context, defaults: GenerationRequest) -> GenerationRequest:
@@ -189,15 +187,11 @@ class RagService:
     def _answered(self, asked: _Asked, text: str, counts: TokenCounts, reason: str, seen: Span) -> RagAnswer:
         if seen.recording:
             seen.set(
-                **{
-                    "gen_ai.usage.input_tokens": counts.prompt,
-                    "gen_ai.usage.output_tokens": counts.generated,
-                    "gen_ai.response.finish_reasons": [reason],
-                    **{f"rag.{name}_s": seconds for name, seconds in asked.timings.items()},
-                }
+                **conventions.answer(
+                    text=text, finish_reason=reason, input_tokens=counts.prompt, output_tokens=counts.generated
+                )
             )
-            if captures_content():
-                seen.set(**{"rag.answer": text})
+            seen.set(**{f"llmdeploy.rag.{name}_s": seconds for name, seconds in asked.timings.items()})
         return RagAnswer(
             answer=text,
             citations=asked.context.citations,
@@ -208,6 +202,10 @@ class RagService:
             filters=asked.retrieval.filters,
             finish_reason=reason,
         )
+
+
+def _workflow() -> conventions.Attributes:
+    return {conventions.OPERATION: "invoke_workflow", conventions.WORKFLOW: "rag"}
 
 
 def prompt(query: str, context: str, fence: str) -> str:

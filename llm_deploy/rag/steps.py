@@ -16,7 +16,7 @@ Timings = dict[str, float]
 def step(name: str, timings: Timings) -> Iterator[Span]:
     """Time a step and trace it; a step that runs twice adds up."""
     started_s = time.perf_counter()
-    with span(f"rag.{name}") as seen:
+    with span(f"rag {name}") as seen:
         try:
             yield seen
         finally:
