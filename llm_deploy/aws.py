@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from llm_deploy.errors import (
     AccessDeniedError,
@@ -179,6 +179,7 @@ class Session:
             (environment, profile, SSO, instance role).
         attempts: How often a call is sent at most, when it is throttled or fails for reasons that pass.
         role_arn: A role to act as. These credentials then do nothing but assume it, now and whenever that runs out.
+        wire: How models are called: `fast`, the client's own path where that is right; or `botocore`.
     """
 
     region: str
@@ -189,6 +190,7 @@ class Session:
     token: str | None = field(default=None, repr=False)
     attempts: int = CONTROL_PLANE_ATTEMPTS
     role_arn: str | None = None
+    wire: Literal["fast", "botocore"] = "fast"
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its client classes at run time
@@ -212,6 +214,13 @@ class Session:
         botocore raises its own errors here: a region or a profile that does not exist.
         """
         return self._botocore().create_client(service, self.region, endpoint_url=self.endpoint_url, config=config)
+
+    def credentials(self) -> Any:  # noqa: ANN401 - as above
+        """The credentials that botocore finds, which renew themselves where they run out; `None` where there are none.
+
+        botocore raises its own errors here.
+        """
+        return self._botocore().get_credentials()
 
     def _botocore(self) -> Any:  # noqa: ANN401 - as above
         """Made once, since it keeps what it has read; not boto3's, which loads transfers and resources nobody uses."""
@@ -299,7 +308,7 @@ def translate(error: Exception, action: str) -> LlmDeployError:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - as above
 
     if isinstance(error, ClientError):
-        return _from_answer(error.response, action)
+        return translate_answer(error.response, action)
     return _from_library(error, action)
 
 
@@ -314,7 +323,8 @@ def error_text(error: Exception) -> str:
     return str(response.get("Error", {}).get("Message") or error)
 
 
-def _from_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
+def translate_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
+    """Our error for a service's, in the shape that botocore gives them: `Error` and `ResponseMetadata`. Pure."""
     details = response.get("Error", {})
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
     by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)

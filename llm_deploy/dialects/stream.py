@@ -160,7 +160,8 @@ def decode_stream(parts: Iterable[bytes], decoder: StreamDecoder) -> Iterator[Ch
 
 def collect(chunks: Iterable[Chunk]) -> Generation:
     """Fold the chunks of a whole answer into one `Generation`; reads them to the end."""
-    texts, tokens, calls = [], [], []
+    texts, tokens = [], []
+    calls: list[dict[str, Any]] = []
     last = Chunk("", finish_reason="unknown")
     counts = TokenCounts()
     for chunk in chunks:
