@@ -93,7 +93,7 @@ class Delivery:
     def counts(self) -> Counts:
         """What has happened to spans so far."""
         with self._lock:
-            return Counts(self._exported, self._dropped, self._failed)
+            return Counts(exported=self._exported, failed=self._failed, dropped=self._dropped)
 
     def close(self, timeout_s: float) -> None:
         """Deliver what waits, for so long at most; the rest is dropped and counted. Idempotent."""
