@@ -89,7 +89,9 @@ class FakeOpening(Opening):
 
 
 def gateway(
-    transports: Mapping[str, list[FakeTransport]], access: FakeAccess | None = None, **fields: Any
+    transports: Mapping[str, list[FakeTransport]],
+    access: FakeAccess | None = None,
+    **fields: Any,  # noqa: ANN401 - of the configuration
 ) -> tuple[Gateway, FakeAccess]:
     """A gateway whose models are these transports; `fields` are of its configuration."""
     access = access or FakeAccess()
@@ -124,7 +126,7 @@ class Browser:
 
     Attributes:
         sent: What the gateway sent.
-        stuck: While set, the gateway's `send` waits, as with a full buffer.
+        stuck: The gateway's `send` waits for ever, as with a full buffer.
     """
 
     body: bytes
@@ -132,9 +134,8 @@ class Browser:
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: list[Message] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    stuck: asyncio.Event = field(default_factory=asyncio.Event)
+    stuck: bool = False
     withholds_body: bool = False
-    aborted: bool = False
 
     async def ask(self, made: Gateway) -> None:
         """Send the request and see it through."""
@@ -166,8 +167,8 @@ class Browser:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        while self.stuck.is_set():
-            await asyncio.sleep(0.01)
+        if self.stuck:
+            await asyncio.Event().wait()
         self.sent.append(message)
 
 

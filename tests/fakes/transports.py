@@ -1,4 +1,4 @@
-"""A model behind an `AsyncTransport` that says what a test wants, in the pieces it wants, and counts who still listens."""
+"""A model behind an `AsyncTransport` that says what a test wants, in its pieces, and counts who still listens."""
 
 from __future__ import annotations
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from llm_deploy.errors import (
@@ -24,6 +23,9 @@ from llm_deploy.gateway.app import Gateway
 from llm_deploy.gateway.journal import Journal
 from tests.fakes.gateways import KEY, Browser, FakeAccess, answer, chat, chunks, client, gateway
 from tests.fakes.transports import FakeTransport
+
+if TYPE_CHECKING:
+    import httpx
 
 CHAT = "/v1/chat/completions"
 
@@ -181,8 +183,7 @@ def test_a_reader_that_stalls_is_cut_off() -> None:
         transport = FakeTransport(parts=chunks("a", "b", finish=None), hangs=True)
         made, access = gateway({"twin": [transport]}, limits={"stall_s": 0.05})
         async with made.running():
-            browser = Browser(chat(stream=True))
-            browser.stuck.set()
+            browser = Browser(chat(stream=True), stuck=True)
             await asyncio.wait_for(browser.ask(made), 10)
             assert transport.open == 0
             assert made.metrics.refused["stalled"] == 1
@@ -391,5 +392,5 @@ def test_without_keys_web_pages_are_kept_away(headers: dict[str, str], status: i
 async def until(true: Any, seconds: float = 5.0) -> None:  # noqa: ANN401 - a callable
     """Wait until something holds."""
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.005)
