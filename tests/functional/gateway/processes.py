@@ -50,7 +50,7 @@ class Running:
 
     def descriptors(self) -> int:
         """Open files and sockets of the process."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
 
     def resident_mib(self) -> float:
         """Memory of the process now."""

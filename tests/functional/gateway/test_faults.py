@@ -162,7 +162,7 @@ def leave(gateway: Running, upstream: str, clients: int) -> None:
     assert gateway.post(CHAT, json.loads(chat("now"))).status_code == 200
 
 
-def test_a_slow_reader_does_not_fill_the_memory(gateway: Running, upstream: str) -> None:
+def test_a_slow_reader_does_not_fill_the_memory(gateway: Running) -> None:
     """Thirty megabytes wait at the model, not in the gateway, until they are read; then they arrive whole."""
     gateway.get("/healthz")
     before = gateway.resident_mib()
