@@ -150,7 +150,7 @@ def made(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     digest = hashlib.sha256(b"weights").hexdigest()
     tiny = replace(models.known_models()["tiny"], made_from="t/weights", made_from_sha256=digest, kind="embedding")
     monkeypatch.setattr(models, "known_models", lambda: {"tiny": tiny})
-    monkeypatch.setattr(bert_gguf, "convert", lambda folder, target, name: _write(target, CONTENT))
+    monkeypatch.setattr(bert_gguf, "convert", lambda _folder, target, **_: _write(target, CONTENT))
     model.unlink()
     return model
 
