@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llm_deploy import errors
+    from llm_deploy.client.batch import BatchItem
     from llm_deploy.client.endpoint import LLMInferenceHttpEndpoint, LLMInferenceSagemakerEndpoint
+    from llm_deploy.client.endpoint_async import AsyncLLMInferenceHttpEndpoint, AsyncLLMInferenceSagemakerEndpoint
     from llm_deploy.client.executor import InferenceExecutor
-    from llm_deploy.client.inference import Inference, StreamingInference
+    from llm_deploy.client.executor_async import AsyncInferenceExecutor
+    from llm_deploy.client.inference import AsyncInference, Inference, StreamingInference
     from llm_deploy.deploy.service import DeploymentService
-    from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
+    from llm_deploy.dialects.types import Chunk, Embeddings, Generation, GenerationRequest, ToolCall
     from llm_deploy.spec import DeploymentSpec, EndpointType, ResourceRequirements
     from llm_deploy.targets.deployment import ResourceManager
     from llm_deploy.targets.huggingface import SagemakerHuggingfaceStrategy, create_endpoint
@@ -21,9 +24,15 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AsyncInference",
+    "AsyncInferenceExecutor",
+    "AsyncLLMInferenceHttpEndpoint",
+    "AsyncLLMInferenceSagemakerEndpoint",
+    "BatchItem",
     "Chunk",
     "DeploymentService",
     "DeploymentSpec",
+    "Embeddings",
     "EndpointType",
     "Generation",
     "GenerationRequest",
@@ -35,15 +44,22 @@ __all__ = [
     "ResourceRequirements",
     "SagemakerHuggingfaceStrategy",
     "StreamingInference",
+    "ToolCall",
     "__version__",
     "create_endpoint",
     "errors",
 ]
 
 _HOMES = {
+    "AsyncInference": "llm_deploy.client.inference",
+    "AsyncInferenceExecutor": "llm_deploy.client.executor_async",
+    "AsyncLLMInferenceHttpEndpoint": "llm_deploy.client.endpoint_async",
+    "AsyncLLMInferenceSagemakerEndpoint": "llm_deploy.client.endpoint_async",
+    "BatchItem": "llm_deploy.client.batch",
     "Chunk": "llm_deploy.dialects.types",
     "DeploymentService": "llm_deploy.deploy.service",
     "DeploymentSpec": "llm_deploy.spec",
+    "Embeddings": "llm_deploy.dialects.types",
     "EndpointType": "llm_deploy.spec",
     "Generation": "llm_deploy.dialects.types",
     "GenerationRequest": "llm_deploy.dialects.types",
@@ -55,6 +71,7 @@ _HOMES = {
     "ResourceRequirements": "llm_deploy.spec",
     "SagemakerHuggingfaceStrategy": "llm_deploy.targets.huggingface",
     "StreamingInference": "llm_deploy.client.inference",
+    "ToolCall": "llm_deploy.dialects.types",
     "create_endpoint": "llm_deploy.targets.huggingface",
 }
 

@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, Entry] = {
     "config": Entry("config", "app", "Show, check and explain specs and settings."),
     "local": Entry("local", "app", "Run the local cloud: all of this without an AWS account."),
     "models": Entry("models", "app", "Fetch and manage the models that run on this machine."),
+    "rag": Entry("rag", "app", "Answer questions from documents, over Qdrant.", True),
     "serve": Entry("serve", "serve", "Serve a model on this machine over HTTP."),
 }
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from llm_deploy.client.discovery import Found, discover
-from llm_deploy.client.environment import default_request, session_from_environment
-from llm_deploy.client.http import HttpTransport
-from llm_deploy.client.invoker import Invoker
+from llm_deploy.client.headers import with_key
+from llm_deploy.client.http_target import HttpTarget
+from llm_deploy.client.model import Model
 from llm_deploy.client.patience import Patience
-from llm_deploy.client.payload import Inputs, PayloadSlot, request_of, with_inputs, with_parameters
-from llm_deploy.client.sagemaker import SagemakerTransport
-from llm_deploy.dialects.registry import DialectName, dialect as known_dialect
-from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
+from llm_deploy.client.payload import request_of
+from llm_deploy.client.sagemaker_target import SagemakerTarget, Via
+from llm_deploy.dialects.registry import DialectName
 
 
-class LLMInferenceSagemakerEndpoint:
+class LLMInferenceSagemakerEndpoint(Model):
     """A model on a SageMaker endpoint. One object serves any number of threads and tasks.
 
-    Nothing is asked of AWS, and boto3 is not loaded, before the first payload or call.
+    Nothing is asked of AWS, and botocore is not loaded, before the first payload or call.
 
     Args:
         endpoint_name: As in `llmdeploy list`; upper and lower case count.
@@ -34,6 +31,7 @@ class LLMInferenceSagemakerEndpoint:
         answer_timeout_s: Most seconds for a whole answer, streamed or not; the connection is closed at its end.
         wait_for_capacity_s: How long to wait for an endpoint that is scaled to zero, before `answer_timeout_s` counts.
         patience: What is asked again, in full; `wait_for_capacity_s` is then its own.
+        via: By which of SageMaker's doors; `auto` follows the endpoint's description.
     """
 
     def __init__(
@@ -48,76 +46,32 @@ class LLMInferenceSagemakerEndpoint:
         answer_timeout_s: float | None = None,
         wait_for_capacity_s: float = 0.0,
         patience: Patience | None = None,
+        via: Via = "auto",
     ) -> None:
-        known_dialect(dialect)
         self.endpoint_name = endpoint_name
-        self._payload = PayloadSlot()
-        self._defaults = None if default_payload is None else request_of(default_payload)
-        self._component = inference_component_name
-        self._dialect = dialect
-        self._session = session
-        self._region = region
-        self._answer_timeout_s = answer_timeout_s
-        self._patience = patience or Patience(wait_for_capacity_s=wait_for_capacity_s)
-        self._lock = threading.Lock()
-        self._made_invoker: Invoker | None = None
-        self._found: Found | None = None
-
-    def set_payload(self, inputs: Inputs, parameters: Mapping[str, Any] | None = None) -> None:
-        """See `Inference.set_payload`."""
-        self._payload.set(with_parameters(with_inputs(self.defaults(), inputs), parameters or {}))
-
-    def inference(self) -> Generation:
-        """The answer to what was set in this thread or task; its `raw` is the engine's document."""
-        return self.generate(self._payload.get(self.defaults()))
-
-    def defaults(self) -> GenerationRequest:
-        """See `StreamingInference.defaults`."""
-        with self._lock:
-            if self._defaults is None:
-                self._defaults = default_request(self._known().sampling)
-            return self._defaults
-
-    def generate(self, request: GenerationRequest) -> Generation:
-        """See `StreamingInference.generate`. SageMaker ends it after 60 s: stream what takes longer."""
-        return self._invoker().generate(request)
-
-    def stream(self, request: GenerationRequest) -> Generator[Chunk]:
-        """See `StreamingInference.stream`. SageMaker ends it after 8 minutes."""
-        return self._invoker().stream(request)
-
-    def _invoker(self) -> Invoker:
-        with self._lock:
-            if self._made_invoker is None:
-                self._made_invoker = self._new_invoker()
-            return self._made_invoker
-
-    def _known(self) -> Found:
-        """What SageMaker says of the endpoint; asked once. To be called with the lock held."""
-        if self._found is None:
-            if self._session is None:
-                self._session = session_from_environment(self._region)
-            self._found = discover(self._session, self.endpoint_name, component=self._component, dialect=self._dialect)
-        return self._found
-
-    def _new_invoker(self) -> Invoker:
-        found = self._known()
-        transport = SagemakerTransport(
-            self.endpoint_name,
-            session=self._session,
-            inference_component_name=found.inference_component_name,
-            answer_timeout_s=self._answer_timeout_s,
-            patience=self._patience,
+        target = SagemakerTarget(
+            endpoint_name,
+            defaults=None if default_payload is None else request_of(default_payload),
+            component=inference_component_name,
+            dialect=dialect,
+            session=session,
+            region=region,
+            via=via,
         )
-        return Invoker(transport, found.dialect)
+        patience = patience or Patience(wait_for_capacity_s=wait_for_capacity_s)
+        super().__init__(target, answer_timeout_s=answer_timeout_s, patience=patience)
 
 
-class LLMInferenceHttpEndpoint:
-    """A model behind an HTTP address: `llmdeploy serve`, TGI, vLLM, or a container on this machine.
+class LLMInferenceHttpEndpoint(Model):
+    """A model behind an HTTP address: `llmdeploy serve`, TGI, vLLM, a gateway, or a container on this machine.
 
     Args:
-        url: The whole address, for example `http://127.0.0.1:8080/invocations`.
-        headers: Sent with every request, for example an API key.
+        url: A base, for example `http://127.0.0.1:8000/v1`, under which there are `chat/completions`, `completions` and
+            `embeddings`; or one whole address, for example `http://127.0.0.1:8080/invocations`.
+        default_payload: As of `LLMInferenceSagemakerEndpoint`; without it the server's own defaults hold.
+        headers: Sent with every request.
+        api_key: Sent as `Authorization: Bearer`. Neither is ever shown.
+        model: Named in each request in OpenAI's shape, for servers of several models.
     """
 
     def __init__(
@@ -127,31 +81,18 @@ class LLMInferenceHttpEndpoint:
         *,
         dialect: DialectName = "auto",
         headers: Mapping[str, str] | None = None,
+        api_key: str | None = None,
+        model: str | None = None,
         answer_timeout_s: float | None = None,
+        wait_for_capacity_s: float = 0.0,
         patience: Patience | None = None,
     ) -> None:
-        known_dialect(dialect)
-        self._payload = PayloadSlot()
-        self._defaults = request_of(default_payload)
-        transport = HttpTransport(url, headers=headers, answer_timeout_s=answer_timeout_s, patience=patience)
-        self._invoker = Invoker(transport, dialect)
-
-    def set_payload(self, inputs: Inputs, parameters: Mapping[str, Any] | None = None) -> None:
-        """See `Inference.set_payload`."""
-        self._payload.set(with_parameters(with_inputs(self.defaults(), inputs), parameters or {}))
-
-    def inference(self) -> Generation:
-        """The answer to what was set in this thread or task."""
-        return self.generate(self._payload.get(self.defaults()))
-
-    def defaults(self) -> GenerationRequest:
-        """See `StreamingInference.defaults`."""
-        return self._defaults
-
-    def generate(self, request: GenerationRequest) -> Generation:
-        """See `StreamingInference.generate`."""
-        return self._invoker.generate(request)
-
-    def stream(self, request: GenerationRequest) -> Generator[Chunk]:
-        """See `StreamingInference.stream`."""
-        return self._invoker.stream(request)
+        target = HttpTarget(
+            url,
+            defaults=request_of(default_payload),
+            dialect=dialect,
+            headers=with_key(headers, api_key),
+            model=model,
+        )
+        patience = patience or Patience(wait_for_capacity_s=wait_for_capacity_s)
+        super().__init__(target, answer_timeout_s=answer_timeout_s, patience=patience)

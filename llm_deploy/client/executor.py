@@ -68,11 +68,7 @@ class InferenceExecutor:
 
     def render(self) -> str:
         """The prompt as the model gets it."""
-        template = self.prompt or (DEFAULT_PROMPT if self.context else BARE_PROMPT)
-        # Not str.format: a user's template may hold JSON, and a query may hold braces.
-        before, *rest = template.split("{query}")
-        pieces = [part.replace("{context}", self.context or "") for part in (before, *rest)]
-        return self.query.join(pieces)
+        return prompt_of(self.prompt, self.query, self.context)
 
     def _request(self, llm: StreamingInference) -> GenerationRequest:
         return replace(llm.defaults(), prompt=self.render(), messages=None)
@@ -83,6 +79,14 @@ class InferenceExecutor:
             yield from (chunk.text for chunk in chunks if chunk.text)
         finally:
             getattr(chunks, "close", lambda: None)()
+
+
+def prompt_of(template: str | None, query: str, context: str | None) -> str:
+    """A template filled in; without one, the default for what there is."""
+    template = template or (DEFAULT_PROMPT if context else BARE_PROMPT)
+    # Not str.format: a user's template may hold JSON, and a query may hold braces.
+    pieces = [part.replace("{context}", context or "") for part in template.split("{query}")]
+    return query.join(pieces)
 
 
 def generation_of(answer: Any) -> Generation:  # noqa: ANN401 - whatever a foreign backend gives

@@ -49,7 +49,7 @@ class HttpTransport:
         patience: Patience | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
-            raise SpecError(f"not an HTTP address: {url!r}", hint="For example http://127.0.0.1:8080/invocations.")
+            raise SpecError("not an HTTP address", hint="For example http://127.0.0.1:8080/invocations.")
         self._url = url
         self._action = f"call {url}"
         self._headers = {"Content-Type": "application/json", **(headers or {})}
@@ -65,6 +65,13 @@ class HttpTransport:
     def stream(self, body: bytes) -> OpenStream:
         """See `Transport.stream`."""
         return self._patience.repeat(lambda: self._open(body))
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        with self._lock:
+            pool, self._made_pool = self._made_pool, None
+        if pool is not None:
+            pool.clear()
 
     def _call(self, body: bytes) -> bytes:
         opened = self._open(body)

@@ -2,81 +2,132 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from llm_deploy.client.transport import Transport
+from llm_deploy.client.question import NOBODY, Asked, Clock, Label, Reading, chunk_of, timed
+from llm_deploy.client.transport import OpenStream, Transport
 from llm_deploy.dialects.protocols import Dialect
-from llm_deploy.dialects.registry import asking_order
-from llm_deploy.dialects.stream import decode_stream
-from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest, Timings
-from llm_deploy.errors import InferenceRequestError
+from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
+from llm_deploy.errors import InferenceError, InferenceRequestError
+from llm_deploy.tracing import spans
 
 T = TypeVar("T")
 
-_SHAPE_REFUSED = re.compile(
-    r"Cannot find suitable handler|untagged enum|missing field|[Ff]ield required|Input should be|extra_forbidden"
-    r"|\bUnsupported\b.*\b(shape|body|schema)\b"
-)
-"""How engines refuse a body of another dialect, before they do anything.
 
-Source: vLLM's SageMaker route; serde's messages in TGI; pydantic's in SGLang.
-"""
-
-
-@dataclass(slots=True)
 class Invoker:
-    """Asks a model in its dialect; where the dialect is unknown, finds it with the first request and remembers it.
+    """Asks a model in its dialect; where the dialect is unknown, finds it with the first prompt and remembers it.
 
-    Attributes:
-        dialect_name: A dialect's name, or `auto`.
+    Args:
+        asked: In which dialect; objects over several addresses of one model may share what was found.
+        label: Whom the spans say was asked.
         clock: Monotonic seconds.
+        streams: Whether answers can be had while they are made; if not, a stream is the whole answer in one piece.
     """
 
-    transport: Transport
-    dialect_name: str = "auto"
-    clock: Callable[[], float] = time.monotonic
-    _found: Dialect | None = field(default=None, init=False)
+    __slots__ = ("_asked", "_clock", "_label", "_streams", "_transport")
+
+    def __init__(
+        self,
+        transport: Transport,
+        asked: Asked,
+        label: Label = NOBODY,
+        clock: Clock = time.monotonic,
+        *,
+        streams: bool = True,
+    ) -> None:
+        self._transport = transport
+        self._asked = asked
+        self._label = label
+        self._clock = clock
+        self._streams = streams
 
     def generate(self, request: GenerationRequest) -> Generation:
         """One whole answer. See `StreamingInference.generate`."""
-        started_s = self.clock()
-        dialect, body = self._ask(request, stream=False, send=self.transport.call)
-        answer = dialect.decode(body)
-        return replace(answer, timings=Timings(first_token_s=None, total_s=self.clock() - started_s))
+        if spans.enabled():
+            return self._traced(request)
+        return self._generate(request)
 
     def stream(self, request: GenerationRequest) -> Generator[Chunk]:
         """The answer while it is made. See `StreamingInference.stream`."""
-        started_s = self.clock()
-        first_s: float | None = None
-        dialect, opened = self._ask(request, stream=True, send=self.transport.stream)
+        if spans.enabled():
+            return self._traced_stream(request)
+        return self._chunks(request)
+
+    def _chunks(self, request: GenerationRequest) -> Generator[Chunk]:
+        return self._stream(request) if self._streams else self._at_once(request)
+
+    def _at_once(self, request: GenerationRequest) -> Generator[Chunk]:
+        yield chunk_of(self._generate(request))
+
+    def _generate(self, request: GenerationRequest) -> Generation:
+        started_s = self._clock()
+        dialect = self._asked.known(request)
+        if dialect is not None:
+            body = self._transport.call(dialect.encode(request, stream=False))
+        else:
+            dialect, body = self._ask(request, stream=False, send=self._transport.call)
+        return timed(dialect.decode(body), self._clock() - started_s)
+
+    def _stream(self, request: GenerationRequest) -> Generator[Chunk]:
+        started_s = self._clock()
+        dialect, opened = self._open(request)
+        reading = Reading(dialect.stream_decoder(), self._clock, started_s)
+        cause: InferenceError | None = None
         try:
-            for chunk in decode_stream(opened.parts, dialect.stream_decoder()):
-                now_s = self.clock() - started_s
-                if first_s is None and (chunk.text or chunk.token):
-                    first_s = now_s
-                yield replace(chunk, timings=Timings(first_s, now_s)) if chunk.finish_reason else chunk
+            try:
+                for part in opened.parts:
+                    yield from reading.feed(part)
+                    reading.raise_failure()
+            except InferenceError as error:
+                cause = error
+            yield from reading.close(cause)  # a failure that the decoder itself found is raised again here
+            reading.raise_failure()
         finally:
             opened.close()
 
+    def _open(self, request: GenerationRequest) -> tuple[Dialect, OpenStream]:
+        dialect = self._asked.known(request)
+        if dialect is not None:
+            return dialect, self._transport.stream(dialect.encode(request, stream=True))
+        return self._ask(request, stream=True, send=self._transport.stream)
+
     def _ask(self, request: GenerationRequest, *, stream: bool, send: Callable[[bytes], T]) -> tuple[Dialect, T]:
-        candidates = (self._found,) if self._found else asking_order(self.dialect_name)
-        for last, dialect in _with_last(candidates):
+        tries = self._asked.tries(request, stream=stream)
+        body = next(tries)
+        while True:
             try:
-                answer = send(dialect.encode(request, stream=stream))
+                answer = send(body)
             except InferenceRequestError as error:
-                if last or not _SHAPE_REFUSED.search(error.message):
-                    raise
-            else:
-                if request.prompt is not None:  # messages are said alike in every dialect, and prove nothing
-                    self._found = dialect
-                return dialect, answer
-        raise AssertionError("asking_order is never empty")
+                body = tries.throw(error)
+                continue
+            try:
+                next(tries)
+            except StopIteration as found:
+                return found.value, answer
 
+    def _traced(self, request: GenerationRequest) -> Generation:
+        from llm_deploy.client import traced  # noqa: PLC0415 - only where somebody listens
 
-def _with_last(candidates: tuple[Dialect, ...]) -> Iterator[tuple[bool, Dialect]]:
-    for place, dialect in enumerate(candidates, start=1):
-        yield place == len(candidates), dialect
+        with traced.begin(request, self._label, stream=False) as span:
+            answer = self._generate(request)
+            traced.note_answer(span, answer)
+            return answer
+
+    def _traced_stream(self, request: GenerationRequest) -> Generator[Chunk]:
+        from llm_deploy.client import traced  # noqa: PLC0415 - only where somebody listens
+
+        span, seen = traced.begin(request, self._label, stream=True), traced.Seen()
+        chunks = self._chunks(request)
+        try:
+            for chunk in chunks:
+                seen.take(chunk)
+                yield chunk
+        except Exception as error:
+            span.fail(error)
+            raise
+        finally:
+            chunks.close()
+            traced.note_stream(span, seen)
+            span.end()

@@ -47,6 +47,13 @@ class SagemakerTransport:
         """See `Transport.stream`."""
         return self._patience.repeat(lambda: self._open(body))
 
+    def close(self) -> None:
+        """See `Transport.close`."""
+        with self._lock:
+            client, self._made_client = self._made_client, None
+        if client is not None:
+            client.close()
+
     def _call(self, body: bytes) -> bytes:
         started_s = self._patience.clock()
         stream = self._send("invoke_endpoint", body)

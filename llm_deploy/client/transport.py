@@ -58,6 +58,9 @@ class Transport(Protocol):
             LlmDeployError: As `call`; nothing has been generated when the model server refused.
         """
 
+    def close(self) -> None:
+        """Close the idle connections; harmless when called again."""
+
 
 class AsyncOpenStream(Protocol):
     """An answer that is being sent, read on an event loop by one task at a time."""

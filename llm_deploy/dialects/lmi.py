@@ -12,12 +12,22 @@ from typing import Any
 
 from llm_deploy.dialects import openai, tgi
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
+from llm_deploy.errors import InferenceRequestError
 
 
 def body(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
-    """The body for `/invocations`: `messages` or `inputs`."""
+    """The body for `/invocations`: `messages` or `inputs`.
+
+    Raises:
+        InferenceRequestError: A prompt whose answer is to follow a schema or an expression: LMI says that of chats only.
+    """
     if request.messages is not None:
         return openai.chat_body(request, stream=stream)
+    openai.refuse_tools(request)
+    if request.json_schema is not None or request.regex is not None:
+        raise InferenceRequestError(
+            "LMI binds the answers of chats only", hint="Ask with messages instead of a prompt."
+        )
     return {
         "inputs": request.prompt,
         "parameters": tgi.parameters(request, stop_name="stop_sequences"),

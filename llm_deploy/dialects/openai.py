@@ -8,9 +8,10 @@ Source: OpenAI API reference (chat completions, completions, streaming); vLLM's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from llm_deploy.dialects import tool_calls
 from llm_deploy.dialects.types import Chunk, FinishReason, Generation, GenerationRequest, Token, TokenCounts
 from llm_deploy.errors import InferenceRequestError
 
@@ -27,10 +28,15 @@ _FINISH: Mapping[str, FinishReason] = {
 
 
 def body(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
-    """A chat for messages, a completion for a prompt."""
+    """A chat for messages, a completion for a prompt.
+
+    Raises:
+        InferenceRequestError: Tools without messages, or as `chat_body`.
+    """
     if request.messages is not None:
         return chat_body(request, stream=stream)
-    document = {"prompt": request.prompt, **_options(request, stream=stream)}
+    refuse_tools(request)
+    document = {"prompt": request.prompt, **_options(request, stream=stream), **constraint(request)}
     if request.logprobs:
         document["logprobs"] = 1
     if request.return_full_text:
@@ -38,19 +44,62 @@ def body(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
     return document | request.extra
 
 
-def chat_body(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
+def chat_body(
+    request: GenerationRequest,
+    *,
+    stream: bool,
+    constrain: Callable[[GenerationRequest], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """A chat; a prompt becomes the one message of a user, for engines that take nothing else (SGLang).
 
+    Args:
+        constrain: How the engine is told what the answer must look like, if not in OpenAI's words.
+
     Raises:
-        InferenceRequestError: `return_full_text`, which a chat has no meaning for.
+        InferenceRequestError: `return_full_text`, which a chat has no meaning for; two constraints at once.
     """
     if request.return_full_text:
         raise InferenceRequestError("return_full_text needs a raw prompt; a chat's answer never repeats the messages")
     messages = list(request.messages or ({"role": "user", "content": request.prompt},))
-    document = {"messages": messages, **_options(request, stream=stream)}
+    document = {"messages": messages, **_options(request, stream=stream), **(constrain or constraint)(request)}
     if request.logprobs:
         document["logprobs"] = True
+    if request.tools:
+        document["tools"] = list(request.tools)
+        if request.tool_choice is not None:
+            document["tool_choice"] = request.tool_choice
     return document | request.extra
+
+
+def constraint(request: GenerationRequest) -> dict[str, Any]:
+    """What the answer must look like: `response_format` for a schema; for an expression each engine's own word.
+
+    OpenAI has none for it. vLLM says `structured_outputs`, before 0.11 `guided_regex`; SGLang says `regex`. Each ignores
+    the others' words, and an engine that knows none of them answers freely.
+
+    Raises:
+        InferenceRequestError: A schema and an expression at once.
+    """
+    if request.json_schema is None and request.regex is None:
+        return {}
+    refuse_two(request)
+    if request.json_schema is not None:
+        named = {"name": "answer", "schema": request.json_schema, "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    regex = request.regex
+    return {"structured_outputs": {"regex": regex}, "guided_regex": regex, "regex": regex}
+
+
+def refuse_two(request: GenerationRequest) -> None:
+    """Refuse an answer that would be bound twice."""
+    if request.json_schema is not None and request.regex is not None:
+        raise InferenceRequestError("an answer follows json_schema or regex, not both")
+
+
+def refuse_tools(request: GenerationRequest) -> None:
+    """Refuse tools where there is no chat."""
+    if request.tools:
+        raise InferenceRequestError("tools need messages: engines offer them to a model in chats only")
 
 
 def _options(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
@@ -61,6 +110,7 @@ def _options(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
         "top_k": request.top_k,
         "repetition_penalty": request.repetition_penalty,
         "frequency_penalty": request.frequency_penalty,
+        "presence_penalty": request.presence_penalty,
         "stop": list(request.stop) or None,
         "seed": request.seed,
         "stream": stream,
@@ -78,7 +128,8 @@ def read_answer(document: Any) -> Generation | None:  # noqa: ANN401 - a JSON do
         return None
     reason = _finish(choice) or "unknown"
     counts = _counts(document) or TokenCounts()
-    return Generation(_text(choice), reason, counts, tokens=_tokens(choice), raw=document)
+    calls = tool_calls.read((choice.get("message") or {}).get("tool_calls"))
+    return Generation(_text(choice), reason, counts, None, _tokens(choice), document, calls)
 
 
 def read_event(document: Any) -> list[Chunk] | None:  # noqa: ANN401 - a JSON document
@@ -89,20 +140,25 @@ def read_event(document: Any) -> list[Chunk] | None:  # noqa: ANN401 - a JSON do
     choice = _first(document["choices"])
     if choice is None:
         return [Chunk("", counts=counts)] if counts else []
-    return _chunks(_text(choice), _tokens(choice), _finish(choice), counts)
+    calls = tool_calls.pieces(choice.get("delta") or {})
+    return _chunks(_text(choice), _tokens(choice), _finish(choice), counts, calls)
 
 
 def _chunks(
-    text: str, tokens: tuple[Token, ...], reason: FinishReason | None, counts: TokenCounts | None
+    text: str,
+    tokens: tuple[Token, ...],
+    reason: FinishReason | None,
+    counts: TokenCounts | None,
+    calls: tuple[dict[str, Any], ...],
 ) -> list[Chunk]:
     if len(tokens) <= 1:
-        return [Chunk(text, tokens[0] if tokens else None, reason, counts)]
+        return [Chunk(text, tokens[0] if tokens else None, reason, counts, None, calls)]
     # Several tokens in one event. Their texts need not add up to the event's (a character over two tokens); if they
     # do not, the first chunk carries it all.
     apart = "".join(token.text for token in tokens) == text
     texts = [token.text for token in tokens] if apart else [text] + [""] * (len(tokens) - 1)
     *earlier, last = zip(texts, tokens, strict=True)
-    return [Chunk(*pair) for pair in earlier] + [Chunk(*last, reason, counts)]
+    return [Chunk(*pair) for pair in earlier] + [Chunk(*last, reason, counts, None, calls)]
 
 
 def _first(choices: list[dict[str, Any]]) -> dict[str, Any] | None:

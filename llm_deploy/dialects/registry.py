@@ -65,7 +65,7 @@ TGI = JsonDialect("tgi", tgi.body, lmi.read_answer, lmi.read_event)
 OPENAI = JsonDialect("openai", openai.body, openai.read_answer, openai.read_event)
 OPENAI_CHAT = JsonDialect("openai-chat", openai.chat_body, openai.read_answer, openai.read_event)
 LMI = JsonDialect("lmi", lmi.body, lmi.read_answer, lmi.read_event)
-AUTO = JsonDialect("auto", tgi.body, lmi.read_answer, lmi.read_event)
+AUTO = JsonDialect("auto", tgi.unknown_body, lmi.read_answer, lmi.read_event)
 
 DIALECTS: Mapping[str, Dialect] = {each.name: each for each in (TGI, OPENAI, OPENAI_CHAT, LMI, AUTO)}
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from llm_deploy.dialects import tool_calls
 from llm_deploy.dialects.failures import error_for, failure_in
 from llm_deploy.dialects.protocols import StreamDecoder
 from llm_deploy.dialects.sse import Event, SseDecoder
@@ -159,16 +160,17 @@ def decode_stream(parts: Iterable[bytes], decoder: StreamDecoder) -> Iterator[Ch
 
 def collect(chunks: Iterable[Chunk]) -> Generation:
     """Fold the chunks of a whole answer into one `Generation`; reads them to the end."""
-    texts, tokens = [], []
+    texts, tokens, calls = [], [], []
     last = Chunk("", finish_reason="unknown")
     counts = TokenCounts()
     for chunk in chunks:
         texts.append(chunk.text)
         tokens.extend([chunk.token] if chunk.token else [])
+        calls.extend(chunk.tool_calls)
         counts = chunk.counts or counts
         last = chunk if chunk.finish_reason else last
     reason = last.finish_reason or "unknown"
-    return Generation("".join(texts), reason, counts, last.timings, tuple(tokens))
+    return Generation("".join(texts), reason, counts, last.timings, tuple(tokens), None, tool_calls.joined(calls))
 
 
 def _quote(text: str, limit: int = 200) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from llm_deploy.dialects import openai
 from llm_deploy.dialects.types import Chunk, FinishReason, Generation, GenerationRequest, Token, TokenCounts
+from llm_deploy.errors import InferenceRequestError
 
 _FINISH: Mapping[str, FinishReason] = {
     "length": "length",
@@ -24,14 +25,34 @@ _FINISH: Mapping[str, FinishReason] = {
 
 
 def body(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
-    """The body for `/invocations`; chats go in OpenAI's shape, which TGI tells apart by `messages`."""
+    """The body for `/invocations`; chats go in OpenAI's shape, which TGI tells apart by `messages`.
+
+    Raises:
+        InferenceRequestError: As `parameters` and `openai.chat_body`.
+    """
+    if request.messages is not None:
+        return openai.chat_body(request, stream=stream, constrain=_response_format)
+    return unknown_body(request, stream=stream)
+
+
+def unknown_body(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
+    """The body for an engine that may be another: a chat's answer is bound in OpenAI's words, which most take."""
     if request.messages is not None:
         return openai.chat_body(request, stream=stream)
+    openai.refuse_tools(request)
     return {"inputs": request.prompt, "parameters": parameters(request), "stream": stream}
 
 
 def parameters(request: GenerationRequest, *, stop_name: str = "stop") -> dict[str, Any]:
-    """TGI's `parameters`. `details` is always asked for: without it there is no finish reason and no token count."""
+    """TGI's `parameters`. `details` is always asked for: without it there is no finish reason and no token count.
+
+    Raises:
+        InferenceRequestError: `presence_penalty`, which this shape has no word for; two constraints at once.
+    """
+    if request.presence_penalty is not None:
+        raise InferenceRequestError(
+            "this engine takes no presence_penalty with a prompt", hint="Use frequency_penalty."
+        )
     given = {
         "max_new_tokens": request.max_new_tokens,
         **_sampling(request),
@@ -41,8 +62,25 @@ def parameters(request: GenerationRequest, *, stop_name: str = "stop") -> dict[s
         "seed": request.seed,
         "return_full_text": request.return_full_text,
         "details": True,
+        "grammar": _grammar(request),
     }
     return {name: value for name, value in given.items() if value is not None} | request.extra
+
+
+def _grammar(request: GenerationRequest) -> dict[str, Any] | None:
+    """What the answer must look like, in TGI's words."""
+    if request.json_schema is None and request.regex is None:
+        return None
+    openai.refuse_two(request)
+    if request.json_schema is not None:
+        return {"type": "json", "value": request.json_schema}
+    return {"type": "regex", "value": request.regex}
+
+
+def _response_format(request: GenerationRequest) -> dict[str, Any]:
+    """As `_grammar`, for chats. Source: TGI 3.x, `ChatRequest.response_format` is of the type of `grammar`."""
+    grammar = _grammar(request)
+    return {} if grammar is None else {"response_format": grammar}
 
 
 def _sampling(request: GenerationRequest) -> dict[str, Any]:

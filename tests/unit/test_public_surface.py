@@ -13,9 +13,10 @@ import llm_deploy
 HEAVY = ("boto3", "botocore", "pydantic", "typer", "rich", "urllib3", "yaml", "loguru", "asyncio", "ssl")
 
 SURFACE = {
-    "Chunk", "DeploymentService", "DeploymentSpec", "EndpointType", "Generation", "GenerationRequest", "Inference",
+    "AsyncInference", "AsyncInferenceExecutor", "AsyncLLMInferenceHttpEndpoint", "AsyncLLMInferenceSagemakerEndpoint",
+    "BatchItem", "Chunk", "DeploymentService", "DeploymentSpec", "Embeddings", "EndpointType", "Generation", "GenerationRequest", "Inference",
     "InferenceExecutor", "LLMInferenceHttpEndpoint", "LLMInferenceSagemakerEndpoint", "ResourceManager",
-    "ResourceRequirements", "SagemakerHuggingfaceStrategy", "StreamingInference", "__version__", "create_endpoint",
+    "ResourceRequirements", "SagemakerHuggingfaceStrategy", "StreamingInference", "ToolCall", "__version__", "create_endpoint",
     "errors",
 }  # fmt: skip
 

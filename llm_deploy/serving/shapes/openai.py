@@ -338,12 +338,21 @@ def _new_tokens(fields: Fields, name: str, default: int | None) -> int | None:
 
 
 def _format(fields: Fields) -> tuple[_Json | None, str | None]:
-    """What constrains the answer: OpenAI's `response_format`, or vLLM's `guided_json` and `guided_regex`."""
+    """What constrains the answer: OpenAI's `response_format`, TGI's form of it, or vLLM's own words, old and new."""
+    outputs = fields.mapping("structured_outputs") or {}
+    if outputs.get("json") is not None:
+        return checked_schema(outputs["json"], status=_BAD), None
+    if isinstance(outputs.get("regex"), str):
+        return None, regex_grammar(outputs["regex"], status=_BAD)
     if (schema := fields.get("guided_json")) is not None:
         return checked_schema(schema, status=_BAD), None
     if (regex := fields.text("guided_regex")) is not None:
         return None, regex_grammar(regex, status=_BAD)
     wanted = fields.mapping("response_format") or {"type": "text"}
+    if wanted.get("type") in {"json", "json_object"} and "value" in wanted:
+        return checked_schema(wanted["value"], status=_BAD), None
+    if wanted.get("type") == "regex" and isinstance(wanted.get("value"), str):
+        return None, regex_grammar(wanted["value"], status=_BAD)
     if wanted.get("type") == "json_object":
         return _ANY_OBJECT, None
     if wanted.get("type") == "json_schema" and isinstance(wanted.get("json_schema"), dict):

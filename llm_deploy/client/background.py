@@ -1,0 +1,109 @@
+"""Work of an event loop for callers without one: a loop in a thread of its own, for as long as the work lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from llm_deploy.client.batch import BatchItem, answered
+from llm_deploy.client.target import Allowed, Target
+from llm_deploy.dialects.types import Generation, GenerationRequest
+from llm_deploy.tracing import context
+
+
+def batched(
+    target: Target,
+    allowed: Allowed,
+    requests: Sequence[GenerationRequest],
+    *,
+    concurrency: int,
+    on_done: Callable[[BatchItem], None] | None,
+) -> list[BatchItem]:
+    """As `batch.answered`, from a thread; `on_done` is called in it."""
+    done: queue.SimpleQueue[BatchItem | None] = queue.SimpleQueue()
+
+    async def work() -> list[BatchItem]:
+        connection = await target.open_async(allowed)
+
+        async def ask(request: GenerationRequest) -> Generation:
+            return await (connection.prompts if request.messages is None else connection.chats).generate(request)
+
+        try:
+            return await answered(ask, requests, concurrency=concurrency, on_done=done.put)
+        finally:
+            await connection.aclose()
+
+    with Background(work, finished=lambda: done.put(None)) as running:
+        while (item := done.get()) is not None:
+            if on_done is not None:
+                on_done(item)
+        return running.result()
+
+
+class Background:
+    """A coroutine that runs on a loop in a thread of its own; leaving the block early cancels it.
+
+    Args:
+        finished: Called in that thread at the end, whatever the end is.
+    """
+
+    def __init__(
+        self, work: Callable[[], Coroutine[Any, Any, list[BatchItem]]], *, finished: Callable[[], None]
+    ) -> None:
+        self._work = work
+        self._finished = finished
+        self._result: list[BatchItem] | None = None
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[list[BatchItem]] | None = None
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=context.carry(self._run), name="llm-deploy-batch", daemon=True)
+
+    def __enter__(self) -> Background:
+        self._thread.start()
+        self._begun.wait()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._loop is not None and self._task is not None and self._thread.is_alive():
+            try:
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            except RuntimeError:  # its loop has just been closed
+                pass
+        self._thread.join()
+
+    def result(self) -> list[BatchItem]:
+        """What the coroutine returned or raised, once it is finished."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result or []
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=fastest_loop()) as runner:
+                self._result = runner.run(self._noted())
+        except BaseException as error:  # noqa: BLE001 - raised again where the caller is
+            self._error = error
+        finally:
+            self._begun.set()
+            self._finished()
+
+    async def _noted(self) -> list[BatchItem]:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.ensure_future(self._work())
+        self._begun.set()
+        return await self._task
+
+
+def fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """How to make an event loop: uvloop's where it is installed (extra `fast`), else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
