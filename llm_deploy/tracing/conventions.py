@@ -51,7 +51,6 @@ CONTENT_PREFIX = "llmdeploy.content."
 CONTENT = frozenset({
     INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, RETRIEVAL_QUERY, STEP_QUERIES,
     "gen_ai.tool.call.arguments", "gen_ai.tool.call.result",
-    "rag.query", "rag.queries", "rag.query.expanded", "rag.filter", "rag.answer",
 })  # fmt: skip
 """Recorded only while content is captured, whoever sets them. Documents keep id and score."""
 
