@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from typing import Any, Literal
 
+from llm_deploy.client.bearer import BearerToken, Renewed, bearer_token, openai_base
 from llm_deploy.client.discovery import Found, discover
 from llm_deploy.client.embedder import Embedder, Shapes
 from llm_deploy.client.environment import default_request, session_from_environment
 from llm_deploy.client.invoker import Invoker
 from llm_deploy.client.question import Asked, Label
+from llm_deploy.client.queued import QueuedTransport
+from llm_deploy.client.runtime_host import runtime_url
 from llm_deploy.client.sagemaker import SagemakerTransport
 from llm_deploy.client.target import Allowed, AsyncConnection, Connection
+from llm_deploy.client.token import TokenTransport
 from llm_deploy.client.transport import AsyncTransport, Transport
 from llm_deploy.dialects.registry import dialect as known_dialect
 from llm_deploy.dialects.types import GenerationRequest
@@ -20,7 +24,8 @@ Via = Literal["auto", "runtime", "queue", "openai"]
 """SageMaker's doors: `runtime` (InvokeEndpoint), `queue` (InvokeEndpointAsync), `openai` (its OpenAI-compatible path).
 `auto`: the queue where the endpoint has one, else the runtime."""
 
-PROVIDER = "aws.sagemaker"
+SAGEMAKER = "aws.sagemaker"
+"""The provider, in spans."""
 
 
 class SagemakerTarget:
@@ -45,6 +50,7 @@ class SagemakerTarget:
         self._session = session
         self._region = region
         self._via = via
+        self._token = Renewed(lambda: bearer_token(self.session()))
         self._lock = threading.RLock()
         self._found: Found | None = None
         self._asked: Asked | None = None
@@ -89,35 +95,66 @@ class SagemakerTarget:
         from llm_deploy.client.embedder_async import AsyncEmbedder  # noqa: PLC0415 - as above
         from llm_deploy.client.invoker_async import AsyncInvoker  # noqa: PLC0415 - as above
 
-        await asyncio.to_thread(self.found)
-        transport, streams = self._async_transport(allowed)
+        transport, streams = await asyncio.to_thread(self._async_transport, allowed)
         asked, label = self._asking(), self._label()
         invoker = AsyncInvoker(transport, asked, label, streams=streams)
         return AsyncConnection(invoker, invoker, AsyncEmbedder(transport, self._shape(), label), transport.aclose)
 
     def _transport(self, allowed: Allowed) -> tuple[Transport, bool]:
-        found = self.found()
+        if self.is_queued():
+            return self.queue(allowed), False
+        if self._via == "openai":
+            return TokenTransport(self.chat_url(), self._token, allowed), True
         transport = SagemakerTransport(
             self._name,
             session=self.session(),
-            inference_component_name=found.inference_component_name,
+            inference_component_name=self.found().inference_component_name,
             answer_timeout_s=allowed.answer_timeout_s,
             patience=allowed.patience,
         )
         return transport, True
 
     def _async_transport(self, allowed: Allowed) -> tuple[AsyncTransport, bool]:
+        from llm_deploy.client.queued_async import AsyncQueuedTransport  # noqa: PLC0415 - as above
         from llm_deploy.client.sagemaker_async import AsyncSagemakerTransport  # noqa: PLC0415 - as above
+        from llm_deploy.client.token_async import AsyncTokenTransport  # noqa: PLC0415 - as above
 
-        found = self.found()
+        if self.is_queued():
+            return AsyncQueuedTransport(self.queue(allowed)), False
+        if self._via == "openai":
+            return AsyncTokenTransport(self.chat_url(), self._token, allowed), True
         transport = AsyncSagemakerTransport(
             self._name,
             session=self.session(),
-            inference_component_name=found.inference_component_name,
+            inference_component_name=self.found().inference_component_name,
             answer_timeout_s=allowed.answer_timeout_s,
             patience=allowed.patience,
         )
         return transport, True
+
+    def is_queued(self) -> bool:
+        """Whether requests go into the endpoint's queue."""
+        return self._via == "queue" or (self._via == "auto" and self.found().answers_at is not None)
+
+    def queue(self, allowed: Allowed) -> QueuedTransport:
+        """A way into the endpoint's queue; requests that are too large to be sent are put beside its answers."""
+        answers_at = self.found().answers_at
+        return QueuedTransport(
+            self._name,
+            session=self.session(),
+            input_prefix=None if answers_at is None else f"{answers_at.rstrip('/')}/requests",
+            answer_timeout_s=allowed.answer_timeout_s,
+            patience=allowed.patience,
+        )
+
+    def chat_url(self) -> str:
+        """Where SageMaker's OpenAI-compatible path takes chats to this endpoint."""
+        base = openai_base(self.session(), self._name, self.found().inference_component_name)
+        return f"{base}/chat/completions"
+
+    def token(self) -> BearerToken:
+        """A token of the session's identity, for the next request."""
+        return self._token.current()
 
     def _asking(self) -> Asked:
         with self._lock:
@@ -134,6 +171,5 @@ class SagemakerTarget:
 
     def _label(self) -> Label:
         session = self.session()
-        region = getattr(session, "region", None) or getattr(session, "region_name", None)
-        url = getattr(session, "endpoint_url", None) or f"https://runtime.sagemaker.{region}.amazonaws.com"
-        return Label(self._name, PROVIDER, url)
+        region = getattr(session, "region", None) or getattr(session, "region_name", None) or ""
+        return Label(self._name, SAGEMAKER, getattr(session, "endpoint_url", None) or runtime_url(region))

@@ -1,0 +1,24 @@
+"""The address of SageMaker's runtime in a region."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+
+_FILE = Path(__file__).parent / "data" / "partitions.json"
+
+
+def runtime_url(region: str) -> str | None:
+    """AWS's own address; `None` for a region of no partition that is known here, which botocore may know."""
+    for regions, suffix in _partitions():
+        if re.fullmatch(regions, region):
+            return f"https://runtime.sagemaker.{region}.{suffix}"
+    return None
+
+
+@lru_cache(maxsize=1)
+def _partitions() -> tuple[tuple[str, str], ...]:
+    document = json.loads(_FILE.read_text("utf-8"))
+    return tuple((each["regions"], each["suffix"]) for each in document["partitions"])
