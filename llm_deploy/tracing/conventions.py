@@ -74,25 +74,27 @@ def is_content(name: str) -> bool:
 def request(
     operation: Operation,
     model: str,
+    /,
     *,
     provider: str,
     stream: bool = False,
     json: bool = False,
     url: str | None = None,
+    document: Mapping[str, Any] | None = None,
     **parameters: Any,  # noqa: ANN401 - numbers, texts and lists of texts
 ) -> Attributes:
     """What is known when a call of a model begins: for the span's creation. The span's name is `{operation} {model}`.
 
     `json`: the answer is bound to a JSON schema or grammar. `url`: the model server's; host and port are taken from it.
     Parameters: max_tokens, temperature, top_p, top_k, frequency_penalty, presence_penalty, stop, seed; `None` and empty
-    ones are left out, other names too.
+    ones are left out, other names too. `document` may hold them as well: a request's body as it came.
     """
     found: Attributes = {OPERATION: operation, PROVIDER: provider, REQUEST_MODEL: model}
     if stream:
         found["gen_ai.request.stream"] = True
     if json:
         found["gen_ai.output.type"] = "json"
-    for name, value in parameters.items():
+    for name, value in {**(document or {}), **parameters}.items():
         if name in _REQUEST and value is not None and value != ():
             found[_REQUEST[name]] = list(value) if isinstance(value, tuple) else value
     return found | (address(url) if url else {})
