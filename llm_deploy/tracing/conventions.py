@@ -96,8 +96,12 @@ def request(
         found["gen_ai.output.type"] = "json"
     for name, value in {**(document or {}), **parameters}.items():
         if name in _REQUEST and value is not None and value != ():
-            found[_REQUEST[name]] = list(value) if isinstance(value, tuple) else value
+            found[_REQUEST[name]] = _listed(value) if name == "stop" else value
     return found | (address(url) if url else {})
+
+
+def _listed(stop: Any) -> list[str]:  # noqa: ANN401 - a text or several
+    return [stop] if isinstance(stop, str) else list(stop) if isinstance(stop, list | tuple) else [str(stop)]
 
 
 def prompt(

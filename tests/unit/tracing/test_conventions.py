@@ -57,7 +57,7 @@ def test_a_requests_body_may_be_given_as_it_came() -> None:
         "gen_ai.provider.name": "p",
         "gen_ai.request.model": "twin",
         "gen_ai.request.temperature": 0.5,
-        "gen_ai.request.stop_sequences": "a",
+        "gen_ai.request.stop_sequences": ["a"],
     }
 
 
