@@ -75,7 +75,9 @@ def _describe_model(seen: spans.Span, request: Request) -> None:
     messages = asked.document.get("messages")
     text = asked.document.get("prompt") or asked.document.get("inputs")
     seen.set(
-        **conventions.request(operation, record.model, provider=_PROVIDER, stream=asked.stream, **asked.document),
+        **conventions.request(
+            operation, record.model, provider=_PROVIDER, stream=asked.stream, document=asked.document
+        ),
         **conventions.prompt(text=text if isinstance(text, str) else None, messages=messages),
         **{
             conventions.FINISH_REASONS: [record.finish] if record.finish else None,
