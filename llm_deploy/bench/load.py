@@ -53,13 +53,12 @@ class Outcome:
 
     Attributes:
         sent_until_s: When the last request was due, or when the run was stopped.
-        cpu_s: CPU of this process: what generating the load took.
+        cpu_s: CPU of this process until then: what generating the load took.
         interrupted: Somebody stopped it; what was under way then counts nowhere.
     """
 
     windows: Windows = field(default_factory=Windows)
     sent_until_s: float = 0.0
-    wall_s: float = 0.0
     cpu_s: float = 0.0
     interrupted: bool = False
 
@@ -127,11 +126,11 @@ class Run:
         sender, stopped = asyncio.ensure_future(sending), asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({sender, stopped}, return_when=asyncio.FIRST_COMPLETED)
         self.outcome.sent_until_s = min(self._now(), self._bounds.duration_s)
+        self.outcome.cpu_s = time.process_time() - cpu_s
         try:
             await self._drain(sender, stopped)
         finally:
             stopped.cancel()
-        self.outcome.wall_s, self.outcome.cpu_s = self._now(), time.process_time() - cpu_s
         return self.outcome
 
     async def _drain(self, sender: asyncio.Future[None], stopped: asyncio.Future[Any]) -> None:

@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Entry] = {
     "logs": Entry("logs", "logs", "Read the containers' logs."),
     "invoke": Entry("invoke", "invoke", "Send one prompt to a deployment."),
     "chat": Entry("invoke", "chat", "Talk to a deployment, streaming."),
+    "bench": Entry("bench", "bench", "Load a deployment or an address, and report what it carries."),
     "config": Entry("config", "app", "Show, check and explain specs and settings."),
     "local": Entry("local", "app", "Run the local cloud: all of this without an AWS account."),
     "models": Entry("models", "app", "Fetch and manage the models that run on this machine."),
