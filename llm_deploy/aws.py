@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,9 +23,6 @@ from llm_deploy.errors import (
     UnavailableError,
     UnreachableError,
 )
-from llm_deploy.service_models import use_smaller_models
-
-LOG = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
@@ -227,6 +223,8 @@ class Session:
         if "botocore" not in self._clients:
             import botocore.session  # noqa: PLC0415 - 100 ms that a command without AWS calls need not pay
 
+            from llm_deploy.service_models import use_smaller_models  # noqa: PLC0415 - as above
+
             session = botocore.session.Session(profile=self.profile)
             if self.access_key is not None:
                 session.set_credentials(self.access_key, self.secret_key, self.token)
@@ -256,6 +254,8 @@ class Session:
         )
 
     def _our_client(self, service: str) -> Any:  # noqa: ANN401 - as `client`
+        import logging  # noqa: PLC0415 - botocore has loaded it
+
         from botocore.config import Config  # noqa: PLC0415 - as above
 
         config = Config(
@@ -266,7 +266,7 @@ class Session:
         )
         client = self.new_client(service, config)
         client.meta.events.register("before-parse.*.*", _check_whole)
-        if LOG.isEnabledFor(logging.DEBUG):
+        if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
             client.meta.events.register("after-call.*.*", _log_call)
         return client
 
@@ -288,7 +288,11 @@ def _check_whole(operation_model: Any, response_dict: Mapping[str, Any], **_: ob
 
 def _log_call(model: Any, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore ships no types
     """One line a call: what was asked and the answer's status; never a document, which could hold a secret."""
-    LOG.debug("%s %s: HTTP %s", model.service_model.service_name, model.name, http_response.status_code)
+    import logging  # noqa: PLC0415 - as above
+
+    logging.getLogger(__name__).debug(
+        "%s %s: HTTP %s", model.service_model.service_name, model.name, http_response.status_code
+    )
 
 
 @contextmanager

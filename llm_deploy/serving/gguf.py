@@ -27,11 +27,15 @@ class GgufFacts:
 
     Attributes:
         control_tokens: Text of each special token (`<|im_end|>`) by its id.
+        embedding_length: Dimensions of a token's, and of an encoder's, vectors.
+        is_encoder: Whether the model turns a text into one vector instead of generating.
     """
 
     name: str | None
     context_tokens: int | None
     control_tokens: dict[int, str]
+    embedding_length: int | None = None
+    is_encoder: bool = False
 
 
 def read_facts(path: Path) -> GgufFacts:
@@ -71,9 +75,13 @@ def _read(file: BinaryIO, path: Path) -> GgufFacts:
         kind = _unpack(file, "I")[0]
         found[key] = _value(file, kind, path)
     name, architecture = found.get("general.name"), found.get("general.architecture")
-    context = found.get(f"{architecture}.context_length")
+    context, length = found.get(f"{architecture}.context_length"), found.get(f"{architecture}.embedding_length")
     return GgufFacts(
-        name if isinstance(name, str) else None, context if isinstance(context, int) else None, _control_tokens(found)
+        name if isinstance(name, str) else None,
+        context if isinstance(context, int) else None,
+        _control_tokens(found),
+        length if isinstance(length, int) else None,
+        is_encoder=f"{architecture}.pooling_type" in found,
     )
 
 

@@ -18,31 +18,20 @@ out, each with a test in `tests/functional/serving/test_llamacpp.py`:
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import socket
-import tempfile
-import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from llm_deploy.dialects.types import FinishReason, Token
-from llm_deploy.errors import InferenceRequestError, MissingExtraError, ModelFileError
 from llm_deploy.serving import gguf
 from llm_deploy.serving.engine import Ending, EngineFacts, EngineFailureError, Json, Piece, Task
+from llm_deploy.serving.library import SPARE_HTTP_THREADS, Foreign, Library, refusal
 from llm_deploy.serving.socket_http import call, exchange
 
-_Foreign = Any  # xllamacpp has no types
-_PREFIX = "llmd-"
-_STALE_S = 60
 _BATCH_TOKENS = 256
-_SPARE_HTTP_THREADS = 8
-_MAX_SOCKET_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, including the final zero
-_BAD_REQUEST, _OK = 400, 200
+_OK = 200
 _BROKEN = "\ufffd"
 _REASONS: dict[str, FinishReason] = {"limit": "length", "eos": "eos", "word": "stop"}
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "typ_p", "min_p"]
@@ -80,15 +69,14 @@ class LlamaCpp:
         self._path = path
         self._threads = threads
         self._facts = EngineFacts(model=facts.name or path.stem, context_tokens=context, parallel=parallel)
-        self._server: Any = None
-        self._folder: Path | None = None
+        self._library = Library()
         self._control = facts.control_tokens
         self._texts: dict[int, str] = {}
 
     @property
     def ready(self) -> bool:
         """Whether the model is loaded."""
-        return self._server is not None
+        return self._library.ready
 
     @property
     def facts(self) -> EngineFacts:
@@ -98,9 +86,7 @@ class LlamaCpp:
     @property
     def socket(self) -> Path:
         """Where llama.cpp's own HTTP server listens; only this user can connect."""
-        if self._folder is None:
-            raise EngineFailureError("The engine is not loaded.")
-        return self._folder / "engine.sock"
+        return self._library.socket
 
     def load(self) -> None:
         """Load the model; blocks for half a second or more.
@@ -109,38 +95,15 @@ class LlamaCpp:
             ModelFileError: llama.cpp refuses the file.
             MissingExtraError: xllamacpp is not installed.
         """
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the library is loaded
-        try:
-            import xllamacpp  # noqa: PLC0415 - 100 MB, and only after the line above
-        except ImportError as error:
-            raise MissingExtraError(
-                f"The engine cannot be imported: {error}.",
-                hint="Install the extra `serve`; in a clone: pip install -e '.[serve]'",
-            ) from error
-        self._folder = _private_folder()
-        try:
-            self._server = xllamacpp.Server(self._parameters(xllamacpp.CommonParams()))
-        except (RuntimeError, ValueError) as error:
-            self.close()
-            raise ModelFileError(
-                f"llama.cpp cannot load {self._path}; its reason is on the lines above.",
-                hint="The file may be damaged: fetch it again (llmdeploy models verify, then pull).",
-            ) from error
+        self._library.start(self._path, self._set)
 
-    def _parameters(self, parameters: _Foreign) -> _Foreign:
+    def _set(self, parameters: Foreign) -> None:
         facts = self._facts
-        parameters.model.path = str(self._path)
         parameters.n_parallel = facts.parallel
         parameters.n_ctx = facts.parallel * facts.context_tokens
         parameters.n_batch = parameters.n_ubatch = _BATCH_TOKENS
-        parameters.cache_ram_mib = 0
-        parameters.cache_idle_slots = False
-        parameters.verbosity = 1
-        parameters.ui = False
-        parameters.n_threads_http = facts.parallel + _SPARE_HTTP_THREADS
+        parameters.n_threads_http = facts.parallel + SPARE_HTTP_THREADS
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = self._threads
-        parameters.hostnames = [str(self.socket)]
-        return parameters
 
     async def tokenize(self, text: str) -> list[Token]:
         """Split a prompt; special tokens written out in it count as such."""
@@ -162,7 +125,7 @@ class LlamaCpp:
         """Yield pieces, then an `Ending`; closing the iterator frees the slot."""
         async with exchange(self.socket, "POST", "/completion", self.document(task)) as answer:
             if await answer.status() != _OK:
-                raise _refusal(await answer.read())
+                raise refusal(await answer.read())
             rest = b""
             async for block in answer.blocks():
                 *events, rest = (rest + block).split(b"\n\n")
@@ -174,7 +137,7 @@ class LlamaCpp:
                             return
                         yield await self._with_own_text(item, may_hold=bool(task.stop))
                     elif event.startswith(b"error"):
-                        raise _refusal(event.partition(b":")[2])
+                        raise refusal(event.partition(b":")[2])
         raise EngineFailureError("The engine ended its answer without saying why.")
 
     async def _with_own_text(self, piece: Piece, *, may_hold: bool) -> Piece:
@@ -204,14 +167,11 @@ class LlamaCpp:
 
     def close(self) -> None:
         """Stop llama.cpp and remove its socket."""
-        self._server = None
-        self.remove_socket()
+        self._library.close()
 
     def remove_socket(self) -> None:
         """Remove the private directory; running requests keep their connections."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._library.remove_socket()
 
     def document(self, task: Task) -> dict[str, Any]:
         """Write a task as the body of llama.cpp's `/completion`; the benchmark sends it to the bare engine too."""
@@ -240,35 +200,7 @@ class LlamaCpp:
         return document
 
     async def _ask(self, target: str, document: dict[str, Any]) -> Json:
-        status, answer = await call(self.socket, "POST", target, document)
-        if status != _OK:
-            raise _refusal(json.dumps(answer).encode())
-        return answer
-
-
-def _private_folder() -> Path:
-    """Make a directory for the socket that only this user can enter; socket paths are short."""
-    _sweep(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    if len(os.fsencode(folder)) + len("/engine.sock") <= _MAX_SOCKET_PATH_BYTES:
-        return folder
-    folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the directories of servers that were killed: nobody listens on their sockets any more.
-
-    A young socket may be one that is bound and does not listen yet, so it is left alone.
-    """
-    for path in parent.glob(f"{_PREFIX}*/engine.sock"):
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-            if time.time() - path.stat().st_mtime < _STALE_S:
-                continue
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                shutil.rmtree(path.parent, ignore_errors=True)
+        return await self._library.ask(target, document)
 
 
 def _piece_text(piece: str | list[int]) -> str:
@@ -278,7 +210,7 @@ def _piece_text(piece: str | list[int]) -> str:
 
 def _item(event: dict[str, Any]) -> Piece | Ending:
     if "error" in event:
-        raise _refusal(json.dumps(event).encode())
+        raise refusal(json.dumps(event).encode())
     if event["stop"]:
         return Ending(
             reason=_REASONS.get(event["stop_type"], "unknown"),
@@ -295,13 +227,3 @@ def _item(event: dict[str, Any]) -> Piece | Ending:
     top = tuple([Token(entry["token"], entry["id"], entry["logprob"]) for entry in chosen["top_logprobs"]])
     token = Token(chosen["token"], chosen["id"], chosen["logprob"])
     return Piece(text, token, top, event["tokens_predicted"])
-
-
-def _refusal(body: bytes) -> InferenceRequestError | EngineFailureError:
-    """Turn llama.cpp's error document into ours: 4xx is the request's fault, the rest is not."""
-    with contextlib.suppress(ValueError, AttributeError):
-        error = json.loads(body).get("error", {})
-        if error.get("code") == _BAD_REQUEST:
-            return InferenceRequestError(str(error.get("message")))
-        return EngineFailureError(str(error.get("message", body[:200])))
-    return EngineFailureError(f"The engine answered {body[:200]!r}.")

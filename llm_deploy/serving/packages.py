@@ -79,7 +79,7 @@ def fetch_package(
             if not folder.is_dir():
                 _fetch(_Wheel(name, version, sha256, total_bytes), folder, progress)
     except OSError as error:
-        raise _disk_error(error) from error
+        raise disk_error(error) from error
     return folder
 
 
@@ -101,7 +101,7 @@ def remove_package(name: str, version: str, sha256: str, *, only_if: Callable[[]
     except FileNotFoundError:
         return False  # somebody else was faster
     except OSError as error:
-        raise _disk_error(error) from error
+        raise disk_error(error) from error
     return True
 
 
@@ -197,7 +197,8 @@ def _last_error(output: str) -> str:
     return errors[-1].removeprefix("ERROR: ")[:500]
 
 
-def _disk_error(error: OSError) -> LocalCloudError:
+def disk_error(error: OSError) -> LocalCloudError:
+    """Say what the disk or the cache's folder is short of."""
     if error.errno in _NO_DISK:
         return LocalCloudError(f"No room on the disk for {cache_dir()}.", hint=_DISK_HINT)
     return LocalCloudError(

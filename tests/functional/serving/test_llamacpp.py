@@ -15,7 +15,8 @@ import pytest
 
 from llm_deploy.errors import InferenceRequestError, ModelFileError
 from llm_deploy.serving.engine import Ending, Piece, Sampling, Task
-from llm_deploy.serving.llamacpp import LlamaCpp, _sweep
+from llm_deploy.serving.library import _sweep
+from llm_deploy.serving.llamacpp import LlamaCpp
 from tests.functional.serving.servers import sse, wait_for
 
 GREEDY = Sampling(temperature=0)
@@ -37,8 +38,9 @@ def test_the_engine_is_set_up_as_measured(model: Path) -> None:
     """One thread, small batches, no memory for old prompts, errors only, and a context for each slot."""
     namespace = SimpleNamespace
     engine = LlamaCpp(model, context_tokens=512, parallel=3)
-    engine._folder = Path("/private")
-    got = engine._parameters(namespace(model=namespace(), cpuparams=namespace(), cpuparams_batch=namespace()))
+    engine._library._folder = Path("/private")
+    empty = namespace(model=namespace(), cpuparams=namespace(), cpuparams_batch=namespace())
+    got = engine._library._parameters(empty, model, engine._set)
     assert (got.cpuparams.n_threads, got.cpuparams_batch.n_threads) == (1, 1)
     assert (got.n_batch, got.n_ubatch, got.cache_ram_mib, got.verbosity) == (256, 256, 0, 1)
     assert (got.n_ctx, got.n_parallel) == (3 * 512, 3)

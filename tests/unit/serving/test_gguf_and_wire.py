@@ -50,7 +50,7 @@ def head() -> bytes:
 def test_facts_of_a_head(tmp_path: Path) -> None:
     """Name, context, and which tokens are special."""
     (tmp_path / "m.gguf").write_bytes(head())
-    assert read_facts(tmp_path / "m.gguf") == GgufFacts("Tiny", 64, {1: "<end>"})
+    assert read_facts(tmp_path / "m.gguf") == GgufFacts("Tiny", 64, {1: "<end>"}, None, is_encoder=False)
 
 
 @given(st.integers(0, len(head()) - 1))

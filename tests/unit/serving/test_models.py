@@ -41,7 +41,7 @@ def test_an_unknown_name_gets_a_suggestion() -> None:
     """What was probably meant, and what there is."""
     with pytest.raises(NotFoundError) as caught:
         models.find("smolm2")
-    assert caught.value.hint == "Did you mean 'smollm2'? Known models: smollm2."
+    assert caught.value.hint == "Did you mean 'smollm2'? Known models: minilm, smollm2."
 
 
 def test_a_file_is_hashed_once(model: Path) -> None:
