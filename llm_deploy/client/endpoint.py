@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_deploy.client.headers import with_key
-from llm_deploy.client.http_target import HttpTarget
 from llm_deploy.client.model import Model
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.payload import request_of
 from llm_deploy.client.sagemaker_target import SagemakerTarget, Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 
 
 class LLMInferenceSagemakerEndpoint(Model):
@@ -87,6 +85,10 @@ class LLMInferenceHttpEndpoint(Model):
         wait_for_capacity_s: float = 0.0,
         patience: Patience | None = None,
     ) -> None:
+        # Half of what this module would cost whoever calls SageMaker only.
+        from llm_deploy.client.headers import with_key  # noqa: PLC0415 - see above
+        from llm_deploy.client.http_target import HttpTarget  # noqa: PLC0415 - see above
+
         target = HttpTarget(
             url,
             defaults=request_of(default_payload),

@@ -11,7 +11,7 @@ from llm_deploy.client.model_async import AsyncModel
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.payload import request_of
 from llm_deploy.client.sagemaker_target import SagemakerTarget, Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 
 
 class AsyncLLMInferenceSagemakerEndpoint(AsyncModel):

@@ -46,7 +46,7 @@ from llm_deploy.client.chat import chat_request
 from llm_deploy.client.model import Model
 from llm_deploy.client.model_async import AsyncModel
 from llm_deploy.client.sagemaker_target import Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest, TokenCounts, ToolCall
 from llm_deploy.errors import InferenceRequestError
 

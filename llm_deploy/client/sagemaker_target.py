@@ -1,24 +1,25 @@
-"""A model behind a SageMaker endpoint: what is known of it, and by which of SageMaker's doors it is reached."""
+"""A model behind a SageMaker endpoint: what is known of it, and by which of SageMaker's doors it is reached.
+
+Objects are made at a program's start, so that what only calls need is imported by the first of them.
+"""
 
 from __future__ import annotations
 
 import threading
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from llm_deploy.client.bearer import BearerToken, Renewed, bearer_token, openai_base
-from llm_deploy.client.discovery import Found, discover
-from llm_deploy.client.embedder import Embedder, Shapes
-from llm_deploy.client.environment import default_request, session_from_environment
-from llm_deploy.client.invoker import Invoker
-from llm_deploy.client.question import Asked, Label
-from llm_deploy.client.queued import QueuedTransport
-from llm_deploy.client.runtime_host import runtime_url
-from llm_deploy.client.sagemaker import SagemakerTransport
-from llm_deploy.client.target import Allowed, AsyncConnection, Connection
-from llm_deploy.client.token import TokenTransport
-from llm_deploy.client.transport import AsyncTransport, Transport
-from llm_deploy.dialects.registry import dialect as known_dialect
-from llm_deploy.dialects.types import GenerationRequest
+from llm_deploy.dialects.names import check_name
+
+if TYPE_CHECKING:
+    from llm_deploy.client.bearer import BearerToken, Renewed
+    from llm_deploy.client.discovery import Found
+    from llm_deploy.client.embedder import Shapes
+    from llm_deploy.client.question import Asked, Label
+    from llm_deploy.client.queued import QueuedTransport
+    from llm_deploy.client.target import Allowed, AsyncConnection, Connection
+    from llm_deploy.client.transport import AsyncTransport, Transport
+    from llm_deploy.dialects.types import GenerationRequest
+
 
 Via = Literal["auto", "runtime", "queue", "openai"]
 """SageMaker's doors: `runtime` (InvokeEndpoint), `queue` (InvokeEndpointAsync), `openai` (its OpenAI-compatible path).
@@ -42,7 +43,7 @@ class SagemakerTarget:
         region: str | None,
         via: Via,
     ) -> None:
-        known_dialect(dialect)
+        check_name(dialect)
         self._name = endpoint_name
         self._defaults = defaults
         self._component = component
@@ -50,8 +51,8 @@ class SagemakerTarget:
         self._session = session
         self._region = region
         self._via = via
-        self._token = Renewed(lambda: bearer_token(self.session()))
         self._lock = threading.RLock()
+        self._made_token: Renewed | None = None
         self._found: Found | None = None
         self._asked: Asked | None = None
         self._shapes: Shapes | None = None
@@ -62,6 +63,8 @@ class SagemakerTarget:
 
     def defaults(self) -> GenerationRequest:
         """See `Target.defaults`."""
+        from llm_deploy.client.environment import default_request  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             if self._defaults is None:
                 self._defaults = default_request(self.found().sampling)
@@ -69,6 +72,8 @@ class SagemakerTarget:
 
     def session(self) -> Any:  # noqa: ANN401 - as above
         """The session given, or one made from the environment."""
+        from llm_deploy.client.environment import session_from_environment  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             if self._session is None:
                 self._session = session_from_environment(self._region)
@@ -76,6 +81,8 @@ class SagemakerTarget:
 
     def found(self) -> Found:
         """What SageMaker says of the endpoint."""
+        from llm_deploy.client.discovery import discover  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             if self._found is None:
                 self._found = discover(self.session(), self._name, component=self._component, dialect=self._dialect)
@@ -83,6 +90,10 @@ class SagemakerTarget:
 
     def open(self, allowed: Allowed) -> Connection:
         """See `Target.open`."""
+        from llm_deploy.client.embedder import Embedder  # noqa: PLC0415 - see the module's docstring
+        from llm_deploy.client.invoker import Invoker  # noqa: PLC0415 - see the module's docstring
+        from llm_deploy.client.target import Connection  # noqa: PLC0415 - see the module's docstring
+
         transport, streams = self._transport(allowed)
         asked, label = self._asking(), self._label()
         invoker = Invoker(transport, asked, label, streams=streams)
@@ -94,6 +105,7 @@ class SagemakerTarget:
 
         from llm_deploy.client.embedder_async import AsyncEmbedder  # noqa: PLC0415 - as above
         from llm_deploy.client.invoker_async import AsyncInvoker  # noqa: PLC0415 - as above
+        from llm_deploy.client.target import AsyncConnection  # noqa: PLC0415 - as above
 
         transport, streams = await asyncio.to_thread(self._async_transport, allowed)
         asked, label = self._asking(), self._label()
@@ -104,7 +116,11 @@ class SagemakerTarget:
         if self.is_queued():
             return self.queue(allowed), False
         if self._via == "openai":
-            return TokenTransport(self.chat_url(), self._token, allowed), True
+            from llm_deploy.client.token import TokenTransport  # noqa: PLC0415 - see the module's docstring
+
+            return TokenTransport(self.chat_url(), self._tokens(), allowed), True
+        from llm_deploy.client.sagemaker import SagemakerTransport  # noqa: PLC0415 - see the module's docstring
+
         transport = SagemakerTransport(
             self._name,
             session=self.session(),
@@ -122,7 +138,7 @@ class SagemakerTarget:
         if self.is_queued():
             return AsyncQueuedTransport(self.queue(allowed)), False
         if self._via == "openai":
-            return AsyncTokenTransport(self.chat_url(), self._token, allowed), True
+            return AsyncTokenTransport(self.chat_url(), self._tokens(), allowed), True
         transport = AsyncSagemakerTransport(
             self._name,
             session=self.session(),
@@ -138,6 +154,8 @@ class SagemakerTarget:
 
     def queue(self, allowed: Allowed) -> QueuedTransport:
         """A way into the endpoint's queue; requests that are too large to be sent are put beside its answers."""
+        from llm_deploy.client.queued import QueuedTransport  # noqa: PLC0415 - see the module's docstring
+
         answers_at = self.found().answers_at
         return QueuedTransport(
             self._name,
@@ -149,20 +167,26 @@ class SagemakerTarget:
 
     def chat_url(self) -> str:
         """Where SageMaker's OpenAI-compatible path takes chats to this endpoint."""
+        from llm_deploy.client.bearer import openai_base  # noqa: PLC0415 - see the module's docstring
+
         base = openai_base(self.session(), self._name, self.found().inference_component_name)
         return f"{base}/chat/completions"
 
     def token(self) -> BearerToken:
         """A token of the session's identity, for the next request."""
-        return self._token.current()
+        return self._tokens().current()
 
     def _asking(self) -> Asked:
+        from llm_deploy.client.question import Asked  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             if self._asked is None:
                 self._asked = Asked("openai-chat" if self._via == "openai" else self.found().dialect)
             return self._asked
 
     def _shape(self) -> Shapes:
+        from llm_deploy.client.embedder import Shapes  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             if self._shapes is None:
                 openai = self.found().dialect.startswith("openai")
@@ -170,6 +194,17 @@ class SagemakerTarget:
             return self._shapes
 
     def _label(self) -> Label:
+        from llm_deploy.client.question import Label  # noqa: PLC0415 - see the module's docstring
+        from llm_deploy.client.runtime_host import runtime_url  # noqa: PLC0415 - see the module's docstring
+
         session = self.session()
         region = getattr(session, "region", None) or getattr(session, "region_name", None) or ""
         return Label(self._name, SAGEMAKER, getattr(session, "endpoint_url", None) or runtime_url(region))
+
+    def _tokens(self) -> Renewed:
+        from llm_deploy.client.bearer import Renewed, bearer_token  # noqa: PLC0415 - see the module's docstring
+
+        with self._lock:
+            if self._made_token is None:
+                self._made_token = Renewed(lambda: bearer_token(self.session()))
+            return self._made_token
