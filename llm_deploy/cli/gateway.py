@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llm_deploy.cli import options
+from llm_deploy.cli import gateway_keys, options
 
 if TYPE_CHECKING:
     from llm_deploy.gateway.config import GatewayConfig
 
 app = typer.Typer(help="Run the business service: an OpenAI-compatible API over deployments, and /rag.")
+
+app.add_typer(gateway_keys.app, name="keys")
+app.command("migrate")(gateway_keys.migrate)
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A gateway's file; see configs/gateway.yaml.")]
 

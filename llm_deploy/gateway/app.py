@@ -1,76 +1,83 @@
-"""The gateway as one ASGI application: hot routes, pages, and everything else behind them."""
+"""The gateway as one ASGI application: hot routes, `/rag`, pages, and FastAPI's documentation behind them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from llm_deploy.errors import LlmDeployError
+from llm_deploy.errors import LlmDeployError, SpecError
 from llm_deploy.gateway.access import Access
 from llm_deploy.gateway.asgi import App, Receive, Scope, Send
 from llm_deploy.gateway.backends import Backend
-from llm_deploy.gateway.config import GatewayConfig
+from llm_deploy.gateway.config import Cors, GatewayConfig
 from llm_deploy.gateway.desk import Desk
 from llm_deploy.gateway.generations import HOT_ROUTES, Generations
 from llm_deploy.gateway.journal import Journal
 from llm_deploy.gateway.metrics import Metrics
 from llm_deploy.gateway.opening import Opening
 from llm_deploy.gateway.pages import Pages, not_found, wrong_method
+from llm_deploy.gateway.traced import listen
+
+if TYPE_CHECKING:
+    from llm_deploy.gateway.rag_route import RagRoute
+    from llm_deploy.gateway.routing import ServedModel
+    from llm_deploy.rag.service import RagService
+    from llm_deploy.tracing.setup import Tracing
 
 _OVERSEE_S: Final = 1.0
+_RAG: Final = "/rag"
 
 
 class Gateway:
     """The application. What it holds is opened by ASGI's lifespan, or by `running`.
 
-    Args:
-        access: Who may call.
-        session: AWS, for endpoints; made from the configuration's target otherwise.
-        rest: Answers what is neither a hot route nor a page.
+    Attributes:
+        failure: Why it did not start, for who runs the server.
     """
 
-    def __init__(self, config: GatewayConfig, access: Access, *, session: Any = None, rest: App = not_found) -> None:  # noqa: ANN401
+    def __init__(self, config: GatewayConfig, access: Access, *, session: Any = None) -> None:  # noqa: ANN401 - ours or boto3's
         self.config = config
         self.metrics = Metrics()
         self.journal = Journal(self.metrics, requests=config.logs.requests)
-        self._opening = Opening(config, session, self._warn)
-        self._access = access
-        self._rest = rest
-        self._overseer: asyncio.Task[None] | None = None
-        self.failure: LlmDeployError | None = None
         self.desk = Desk(access, config.limits, self.metrics, self.journal, log_prompts=config.logs.prompts)
         self.generations = Generations(self.desk, {})
         self.pages = Pages({}, access, self.metrics)
+        self.failure: LlmDeployError | None = None
+        self._opening = Opening(config, session, self._warn)
+        self._access = access
+        self._entry: App = _with_cors(self._answer, config.cors)
+        self._rest: App = not_found
+        self._rag: RagRoute | None = None
+        self._rag_service: RagService | None = None
+        self._tracing: Tracing | None = None
+        self._overseer: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's life."""
         if scope["type"] == "http":
-            route = HOT_ROUTES.get(scope["path"])
-            if route is not None and scope["method"] == "POST":
-                await self.generations.handle(route, scope, receive, send)
-            else:
-                await self._other(scope, receive, send)
+            await self._entry(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Gateway]:
         """Open everything, and close it at the end."""
-        await self.start()
         try:
+            await self.start()
             yield self
         finally:
             await self.aclose()
 
     async def start(self) -> None:
-        """Open access, models and engines.
+        """Open access, models, engines, documents.
 
         Raises:
             LlmDeployError: Something that was configured cannot be had.
         """
+        self._tracing = listen(self.config)
         await self._access.start()
         models = await self._opening.models()
         for model in models.values():
@@ -80,18 +87,24 @@ class Gateway:
         for backend in self._backends():
             if backend.start is not None:
                 await backend.start()
+        await self._open_rest(models)
         self._overseer = asyncio.create_task(self._oversee())
 
     async def aclose(self) -> None:
         """Cut what is still running and let go of everything; harmless when called again."""
-        if self._overseer is not None:
-            self._overseer.cancel()
+        overseer, self._overseer = self._overseer, None
+        if overseer is not None:
+            overseer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._overseer
+                await overseer
         self.cut_all()
+        if self._rag_service is not None:
+            await self._rag_service.aclose()
         for backend in self._backends():
             await backend.aclose()
         await self._access.aclose()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         self.journal.close()
 
     def cut_all(self) -> None:
@@ -99,17 +112,57 @@ class Gateway:
         for held in tuple(self.desk.open):
             held.cancel("shutdown")
 
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        page = self.pages.page(path)
-        if page is not None and scope["method"] in {"GET", "HEAD"}:
-            await page(scope, send)
-        elif page is not None:
-            await wrong_method(send, "GET, HEAD")
-        elif path in HOT_ROUTES:
-            await wrong_method(send, "POST")
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        route = HOT_ROUTES.get(path)
+        if route is not None:
+            if method == "POST":
+                await self.generations.handle(route, scope, receive, send)
+            else:
+                await wrong_method(send, "POST")
+        elif self._rag is not None and path == _RAG and method == "POST":
+            await self._rag.handle(scope, receive, send)
         else:
+            await self._answer_slowly(scope, receive, send)
+
+    async def _answer_slowly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self.pages.page(scope["path"])
+        if page is None:
             await self._rest(scope, receive, send)
+        elif scope["method"] in {"GET", "HEAD"}:
+            await page(scope, send)
+        else:
+            await wrong_method(send, "GET, HEAD")
+
+    async def _open_rest(self, models: dict[str, ServedModel]) -> None:
+        from llm_deploy.gateway import openapi, rest  # noqa: PLC0415 - FastAPI, which the hot routes do without
+
+        if self.config.rag is not None:
+            await self._open_rag(models)
+        app = rest.build(openapi.document(keys=self.config.keys == "required"), self._rag_service)
+        self._rest = app
+        if self.config.rag is not None and self._rag_service is not None:
+            from llm_deploy.gateway.rag_route import RagRoute  # noqa: PLC0415 - as above
+
+            name = self._rag_service.config.model
+            tokens = self.config.rag.context_tokens + self.config.rag.max_new_tokens
+            self._rag = RagRoute(self.desk, app, name, tokens, models[name].settings.timeout_s)
+
+    async def _open_rag(self, models: dict[str, ServedModel]) -> None:
+        from llm_deploy.gateway.model_inference import ModelInference  # noqa: PLC0415 - only with a section rag:
+        from llm_deploy.rag.service import build as build_rag  # noqa: PLC0415 - as above
+
+        config = self.config.rag
+        if config is None:
+            return
+        name = config.model or self.generations.default_model
+        if name not in models:
+            raise SpecError("rag: needs a model that answers, and none is configured", hint="Name one under models:.")
+        self._rag_service = build_rag(config.model_copy(update={"model": name}), ModelInference(models[name]))
+        try:
+            await self._rag_service.ready()
+        except LlmDeployError as error:
+            self._warn(f"rag: {error.message}")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -117,6 +170,7 @@ class Gateway:
             await self.start()
         except LlmDeployError as error:
             self.failure = error
+            await self.aclose()
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         await send({"type": "lifespan.startup.complete"})
@@ -136,7 +190,7 @@ class Gateway:
     def _backends(self) -> list[Backend]:
         return [backend for model in self.generations.models.values() for backend in model.backends]
 
-    def _failed_over(self, name: str) -> Any:  # noqa: ANN401 - a callable
+    def _failed_over(self, name: str) -> Callable[[Backend, LlmDeployError], None]:
         def told(backend: Backend, error: LlmDeployError) -> None:
             self.metrics.upstream_failures[name, backend.place, type(error).__name__] += 1
 
@@ -169,3 +223,17 @@ def _access(config: GatewayConfig) -> Access:
     from llm_deploy.gateway.state import open_access  # noqa: PLC0415 - loads a database's toolkit
 
     return open_access(config.state)
+
+
+def _with_cors(app: App, cors: Cors) -> App:
+    if not cors.origins:
+        return app
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415 - off by default
+
+    return CORSMiddleware(
+        app,
+        allow_origins=cors.origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("authorization", "content-type", "x-api-key", "x-request-id"),
+        expose_headers=("x-request-id", "retry-after"),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
@@ -11,7 +11,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from llm_deploy.dialects.failures import failure_in, model_error
-from llm_deploy.dialects.sse import Event, SseDecoder
+from llm_deploy.dialects.sse import SseDecoder
 from llm_deploy.errors import (
     LlmDeployError,
     NotFoundError,
@@ -88,6 +88,8 @@ class Asking:
             try:
                 while data := response.read1(_READ_BYTES):
                     yield from map(_read, _payloads(decoder.feed(data)))
+                    if decoder.failure is not None:
+                        raise decoder.failure
             except (OSError, HTTPException) as error:
                 raise StreamBrokenError("the connection broke in the middle of the answer") from error
         yield from map(_read, _payloads(decoder.close()))
@@ -115,11 +117,11 @@ def _refused(error: HTTPError, address: str) -> LlmDeployError:
     return found
 
 
-def _payloads(events: Iterator[Event]) -> Iterator[str]:
-    return (event.data for event in events if event.data.strip() != "[DONE]")
+def _payloads(events: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    return (payload for _, payload in events if payload.strip() != b"[DONE]")
 
 
-def _read(payload: str) -> dict[str, Any]:
+def _read(payload: bytes) -> dict[str, Any]:
     document = json.loads(payload)
     failure = failure_in(document)
     if failure is not None:

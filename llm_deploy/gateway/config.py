@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llm_deploy.dialects.registry import DialectName
 from llm_deploy.gateway.state.config import StateConfig
+from llm_deploy.rag.config import RagConfig
 from llm_deploy.tracing.config import TracingConfig
 
 Keys = Literal["required", "off"]
@@ -131,8 +132,8 @@ class GatewayConfig(_Document):
     cors: Cors = Field(default_factory=Cors)
     logs: Logs = Field(default_factory=Logs)
     drain: Drain = Field(default_factory=Drain)
-    rag: dict[str, Any] | None = Field(None, description="Retrieval, for POST /rag.")
-    tracing: TracingConfig = Field(TracingConfig(), description="Spans of each answer.")
+    rag: RagConfig | None = Field(None, description="Answers from documents: POST /rag.")
+    tracing: TracingConfig | None = Field(None, description="Spans of each request; by default of /rag only.")
     state: StateConfig = Field(StateConfig(), description="Where keys, usage and budgets are kept.")
 
     @field_validator("keys", mode="before")
@@ -144,4 +145,6 @@ class GatewayConfig(_Document):
     def _known_default(self) -> Self:
         if self.default_model is not None and self.default_model not in self.models:
             raise ValueError(f"default_model names {self.default_model}, which is not among models")
+        if self.rag is not None and self.rag.model and self.rag.model not in self.models:
+            raise ValueError(f"rag.model names {self.rag.model}, which is not among models")
         return self

@@ -18,6 +18,8 @@ from llm_deploy.gateway.journal import Journal
 from llm_deploy.gateway.metrics import Metrics, Record
 from llm_deploy.gateway.refusals import Refusal, Style, backend_error, refusal
 from llm_deploy.gateway.routing import ServedModel
+from llm_deploy.gateway.traced import request_span
+from llm_deploy.tracing import spans
 
 GONE: Final = 499
 """The status that logs and metrics show for a client that left. Source: nginx."""
@@ -87,8 +89,16 @@ class Desk:
         held = Held(receive, asyncio.get_running_loop(), started_s + self.limits.body_timeout_s)
         request = Request(path, style, Record(path, request_id(scope), started_s), held, send)
         self._enter(request)
+        if spans.enabled():
+            with request_span(request, scope):
+                await self._see_through(request, scope, receive, answer)
+        else:
+            await self._see_through(request, scope, receive, answer)
+
+    async def _see_through(self, request: Request, scope: Scope, receive: Receive, answer: Answer) -> None:
+        held = request.held
         try:
-            self._check_room(path)
+            self._check_room(request.path)
             await answer(request, scope, receive)
         except LlmDeployError as error:
             await self._refuse(request, error)

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llm_deploy.client.patience import Patience
+from llm_deploy.client.target import Allowed
 from llm_deploy.errors import LlmDeployError, SpecError
 from llm_deploy.gateway import config as documents
 from llm_deploy.gateway.asked import Kind
@@ -71,6 +72,8 @@ class Opening:
         from llm_deploy.client.sagemaker_async import AsyncSagemakerTransport  # noqa: PLC0415 - loads botocore
 
         session = await self._session()
+        if given.native:
+            return await asyncio.to_thread(_native_lanes, given, session, Allowed(timeout_s, patience))
         component, dialect = await asyncio.to_thread(self._found, session, given)
         transport = AsyncSagemakerTransport(
             given.endpoint or "",
@@ -98,6 +101,19 @@ class Opening:
 
             self.session = (await asyncio.to_thread(connect, self.config.target)).session
         return self.session
+
+
+def _native_lanes(given: documents.Backend, session: Any, allowed: Allowed) -> Mapping[Kind, Lane]:  # noqa: ANN401 - as above
+    """SageMaker's OpenAI-compatible path takes chats and nothing else; its token is renewed by itself."""
+    from llm_deploy.client.bearer import Renewed, bearer_token, openai_base  # noqa: PLC0415 - loads botocore
+    from llm_deploy.client.discovery import discover  # noqa: PLC0415 - as above
+    from llm_deploy.client.token_async import AsyncTokenTransport  # noqa: PLC0415 - as above
+
+    name = given.endpoint or ""
+    component = given.component or discover(session, name, component=None, dialect="auto").inference_component_name
+    url = f"{openai_base(session, name, component)}/chat/completions"
+    transport = AsyncTokenTransport(url, Renewed(lambda: bearer_token(session)), allowed)
+    return {"chat": Lane(transport, "openai")}
 
 
 def _http_lanes(given: documents.Backend, timeout_s: float, patience: Patience) -> Mapping[Kind, Lane]:

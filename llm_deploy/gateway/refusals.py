@@ -24,6 +24,7 @@ from llm_deploy.errors import (
     NotFoundError,
     OverloadedError,
     RateLimitedError,
+    SpecError,
     StateError,
     StreamBrokenError,
     UnauthenticatedError,
@@ -107,6 +108,7 @@ _TABLE: Final[tuple[tuple[type[LlmDeployError], int, str, str], ...]] = (
     (OverloadedError, 429, "rate_limit_error", "overloaded"),
     (NoCapacityError, 503, "server_error", "no_capacity"),
     (BackendError, 503, "server_error", "backend_unavailable"),
+    (SpecError, 422, "invalid_request_error", "invalid_request"),
     (StateError, 503, "server_error", "state_unavailable"),
     (IndexUnavailableError, 503, "server_error", "index_unavailable"),
     (InferenceTimeoutError, 504, "server_error", "timeout"),
@@ -145,6 +147,8 @@ def backend_error(error: LlmDeployError, *, model: str) -> LlmDeployError:
 
 
 def _told(error: LlmDeployError) -> str:
+    if isinstance(error, IndexUnavailableError):
+        return "the index of documents cannot be used at the moment"
     message = _ADDRESS.sub("", error.message)
     return f"{message} ({error.hint})" if error.hint else message
 

@@ -149,11 +149,14 @@ class ReframedWriter:
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamWriter.feed`."""
-        return self._inner.feed(b"".join(_framed(event.data) for event in self._events.feed(data)))
+        out = self._inner.feed(b"".join([_framed(payload) for _, payload in self._events.feed(data)]))
+        if self._events.failure is not None:
+            raise self._events.failure
+        return out
 
     def close(self, cause: InferenceError | None = None) -> bytes:
         """See `StreamWriter.close`."""
-        last = [event.data for event in self._events.close() if _is_whole(event.data.encode())]
+        last = [payload for _, payload in self._events.close() if _is_whole(payload)]
         return self._inner.feed(b"".join(map(_framed, last))) + self._inner.close(cause)
 
     def take_kept(self) -> bytes:
@@ -182,8 +185,8 @@ def renaming(document: bytes, model: str) -> tuple[bytes, bytes] | None:
     return None if public == found[0] else (found[0], public)
 
 
-def _framed(payload: str) -> bytes:
-    return b"data: %s\n\n" % payload.replace("\n", " ").encode()
+def _framed(payload: bytes) -> bytes:
+    return b"data: %s\n\n" % payload.replace(b"\n", b" ")
 
 
 def _only_usage(document: Any) -> bool:  # noqa: ANN401 - a JSON document
