@@ -20,7 +20,7 @@ from llm_deploy.dialects.types import Chunk, GenerationRequest, TokenCounts
 RATES_PER_S = (50.0, 200.0, 800.0)
 TOKENS, FEW, MANY = 16, 1, 201
 FIRST_S, GAP_S = 0.02, 0.005
-PHASE_S = 2.0
+PHASE_S = 1.0
 
 
 @dataclass(slots=True)
