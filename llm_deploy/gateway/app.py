@@ -12,6 +12,7 @@ from llm_deploy.errors import LlmDeployError, SpecError
 from llm_deploy.gateway.access import Access
 from llm_deploy.gateway.asgi import App, Receive, Scope, Send
 from llm_deploy.gateway.backends import Backend
+from llm_deploy.gateway.browsers import BrowserGuard
 from llm_deploy.gateway.config import Cors, GatewayConfig
 from llm_deploy.gateway.desk import Desk
 from llm_deploy.gateway.generations import HOT_ROUTES, Generations
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from llm_deploy.rag.service import RagService
     from llm_deploy.tracing.setup import Tracing
 
-_OVERSEE_S: Final = 1.0
 _RAG: Final = "/rag"
 
 
@@ -36,16 +36,20 @@ class Gateway:
 
     Attributes:
         failure: Why it did not start, for who runs the server.
+        oversee_s: How often requests are looked through for those whose time is over.
     """
 
     def __init__(self, config: GatewayConfig, access: Access, *, session: Any = None) -> None:  # noqa: ANN401 - ours or boto3's
         self.config = config
         self.metrics = Metrics()
         self.journal = Journal(self.metrics, requests=config.logs.requests)
-        self.desk = Desk(access, config.limits, self.metrics, self.journal, log_prompts=config.logs.prompts)
+        guard = BrowserGuard(config.cors.origins, config.allow_open) if config.keys == "off" else None
+        prompts = config.logs.prompts
+        self.desk = Desk(access, config.limits, self.metrics, self.journal, log_prompts=prompts, guard=guard)
         self.generations = Generations(self.desk, {})
         self.pages = Pages({}, access, self.metrics)
         self.failure: LlmDeployError | None = None
+        self.oversee_s = 1.0
         self._opening = Opening(config, session, self._warn)
         self._access = access
         self._entry: App = _with_cors(self._answer, config.cors)
@@ -181,7 +185,7 @@ class Gateway:
     async def _oversee(self) -> None:
         """Cancel requests whose time is over: bodies that do not arrive, readers that do not read, endless answers."""
         while True:
-            await asyncio.sleep(_OVERSEE_S)
+            await asyncio.sleep(self.oversee_s)
             now_s = self.desk.clock()
             for held in tuple(self.desk.open):
                 if held.deadline_s < now_s:

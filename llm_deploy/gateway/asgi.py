@@ -46,7 +46,7 @@ class Held:
         reason: Why it was cancelled; `None` while it was not, or was cancelled by somebody else.
     """
 
-    __slots__ = ("_receive", "_task", "_timer", "_watch", "deadline_s", "late", "loop", "reason")
+    __slots__ = ("_finished", "_receive", "_task", "_timer", "_watch", "deadline_s", "late", "loop", "reason")
 
     def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop, deadline_s: float) -> None:
         task = asyncio.current_task()
@@ -56,6 +56,7 @@ class Held:
         self._receive = receive
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._finished = False
         self.loop = loop
         self.deadline_s = deadline_s
         self.late: Reason = "slow_body"
@@ -91,10 +92,15 @@ class Held:
         if self._watch is not None:
             self._watch.cancel()
 
+    def finish(self) -> None:
+        """The end of the answer is about to be sent; after it, that the client leaves is no news."""
+        self._finished = True
+
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.cancel("gone")
+        if not self._finished:
+            self.cancel("gone")
 
 
 async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:

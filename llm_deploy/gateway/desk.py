@@ -13,6 +13,7 @@ from llm_deploy.gateway.access import Access, Permit
 from llm_deploy.gateway.answers.writer import Tally
 from llm_deploy.gateway.asgi import ClientGoneError, Header, Held, Receive, Scope, Send, abort, request_id, send_whole
 from llm_deploy.gateway.asked import Asked
+from llm_deploy.gateway.browsers import BrowserGuard
 from llm_deploy.gateway.config import Limits
 from llm_deploy.gateway.journal import Journal
 from llm_deploy.gateway.metrics import Metrics, Record
@@ -70,6 +71,7 @@ class Desk:
         open: Requests at work: what the overseer looks through.
         by_route: How many of them, by path.
         log_prompts: Whether bodies are written into the log.
+        guard: Keeps web pages away where no keys do.
     """
 
     access: Access
@@ -77,6 +79,7 @@ class Desk:
     metrics: Metrics
     journal: Journal
     log_prompts: bool = False
+    guard: BrowserGuard | None = None
     clock: Callable[[], float] = time.monotonic
     open: set[Held] = field(default_factory=set)
     by_route: dict[str, int] = field(default_factory=dict)
@@ -99,6 +102,8 @@ class Desk:
         held = request.held
         try:
             self._check_room(request.path)
+            if self.guard is not None:
+                self.guard.check(scope)
             await answer(request, scope, receive)
         except LlmDeployError as error:
             await self._refuse(request, error)
@@ -122,6 +127,7 @@ class Desk:
 
     async def send_last(self, request: Request, out: bytes) -> None:
         """Send the end of a stream."""
+        request.held.finish()
         request.held.deadline_s, request.held.late = self.clock() + self.limits.stall_s, "stalled"
         await request.send({"type": "http.response.body", "body": out})
 

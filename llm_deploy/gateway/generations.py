@@ -106,6 +106,7 @@ class Generations:
         answer = await model.call(asked)
         body, request.tally = _written(request, asked, model, answer)
         request.record.status, request.begun = _OK, True
+        request.held.finish()
         await send_whole(request.send, _OK, body, headers=(request.id_header,))
 
     async def _stream(self, request: Request, asked: Asked, model: ServedModel) -> None:
@@ -164,7 +165,10 @@ class Generations:
         self.desk.metrics.streams_open += 1
         request.held.watch_now()
         headers = [*_EVENT_STREAM, request.id_header]
+        held, whole_s = request.held, request.held.deadline_s
+        held.deadline_s, held.late = self.desk.clock() + self.desk.limits.stall_s, "stalled"
         await request.send({"type": "http.response.start", "status": _OK, "headers": headers})
+        held.deadline_s, held.late = whole_s, "timeout"
 
     def _model(self, asked: Asked, request: Request) -> ServedModel:
         name = asked.model or self.default_model

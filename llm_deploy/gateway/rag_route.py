@@ -44,8 +44,10 @@ class RagRoute:
         request.held.late = "timeout"
         request.held.deadline_s = request.record.started_s + self.timeout_s
         request.held.watch_soon()
-        scope[AT_WORK] = request
-        await self.app(scope, _replayed(body), _tracked(self.desk, request, request.held.deadline_s))
+        headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+        # Every body is taken for JSON here, as on the other routes.
+        inner = {**scope, AT_WORK: request, "headers": [*headers, (b"content-type", b"application/json")]}
+        await self.app(inner, _replayed(body), _tracked(self.desk, request, request.held.deadline_s))
 
 
 def _replayed(body: bytes) -> Receive:
@@ -73,6 +75,8 @@ def _tracked(desk: Desk, request: Request, whole_s: float) -> Send:
                 desk.metrics.streams_open += 1
             message = {**message, "headers": [*message["headers"], *SAFETY, request.id_header]}
         held = request.held
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            held.finish()
         held.deadline_s, held.late = desk.clock() + desk.limits.stall_s, "stalled"
         await request.send(message)
         held.deadline_s, held.late = whole_s, "timeout"
