@@ -270,7 +270,7 @@ class Response:
 
 def _by_name(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     named: dict[bytes, bytes] = {}
-    for name, value in fields:
-        key = name.lower()
-        named[key] = named[key] + b", " + value if key in named else value.rstrip(b" \t")
+    for name, padded in fields:
+        key, value = name.lower(), padded.rstrip(b" \t")
+        named[key] = named[key] + b", " + value if key in named else value
     return named
