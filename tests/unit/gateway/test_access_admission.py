@@ -274,6 +274,7 @@ def test_processes_divide_the_rates(desk: Desk) -> None:
     """So that together they let pass what the key may, whatever their number."""
     desk.limit(requests_per_minute=100, concurrency=5)
     desk.admission.divide(4, offline=False)
+    desk.admit()
     account = desk.admission.accounts[desk.made.key_id]
     assert account.requests is not None
     assert account.requests.capacity == 25
