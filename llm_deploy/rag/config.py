@@ -74,8 +74,16 @@ class RerankConfig(_Section):
     url: str | None = Field(None, pattern=r"^https?://", description="`.../rerank` of TEI")
     endpoint_name: str | None = None
     api_key: SecretStr | None = None
-    candidates: int = Field(12, ge=1, le=200, description="How many of the best are ordered anew")
+    candidates: int = Field(8, ge=1, le=200, description="How many of the best are ordered anew")
+    fused: bool | None = Field(
+        None, description="Fuse the new order with the old one; if it is not said: for late interaction, which is weak"
+    )
     timeout_s: float = Field(30.0, gt=0, le=600)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether both orders count."""
+        return self.kind == "late-interaction" if self.fused is None else self.fused
 
     @model_validator(mode="after")
     def _address(self) -> Self:

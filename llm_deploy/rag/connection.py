@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -196,6 +197,8 @@ def _translated(where: str) -> Iterator[None]:
         ) from error
     except (sqlite3.Error, OSError) as error:
         raise IndexUnavailableError(f"{where} cannot be read or written: {error}") from error
+    except json.JSONDecodeError as error:
+        raise IndexUnavailableError(f"{where} does not answer as Qdrant does: it sent no JSON") from error
     except ValueError as error:
         if "not found" in str(error):
             raise NotFoundError(f"{where}: {error}") from error
