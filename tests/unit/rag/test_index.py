@@ -14,7 +14,7 @@ import pytest
 
 from llm_deploy.errors import ConflictError, IndexUnavailableError, NotFoundError, SpecError
 from llm_deploy.rag.config import StoreConfig
-from llm_deploy.rag.connection import MOST_WAITING, EmbeddedConnection, connect
+from llm_deploy.rag.connection import MOST_WAITING, EmbeddedConnection, Engine, connect
 from llm_deploy.rag.index import PassageIndex, Question
 from llm_deploy.rag.passages import Hit, Passage
 from llm_deploy.rag.words import query_vector
@@ -29,9 +29,21 @@ PASSAGES = [
 ]
 
 
-def with_index(folder: Path, work: Callable[[PassageIndex, WordEmbedder], Awaitable[T]], *, model: str = "words") -> T:
+ENGINES: tuple[Engine, ...] = ("edge", "local")
+
+
+def with_index(
+    folder: Path,
+    work: Callable[[PassageIndex, WordEmbedder], Awaitable[T]],
+    *,
+    model: str = "words",
+    engine: Engine | None = None,
+) -> T:
+    """Run some work on an index; its engine is the one that the folder is named after, if none is given."""
+
     async def main() -> T:
-        store = StoreConfig(path=folder)
+        named: Engine = "local" if folder.name.startswith("local") else "edge"
+        store = StoreConfig(path=folder, engine=engine or named)
         embedder = WordEmbedder(model)
         connection = connect(store)
         index = PassageIndex(connection, "docs", embedding=embedder.name, dimensions=DIMENSIONS, store=store)
@@ -52,10 +64,10 @@ def found(folder: Path, query: str, filters: dict[str, Any] | None = None, *, wo
     return with_index(folder, work)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index with three passages, closed again."""
-    path = tmp_path_factory.mktemp("index")
+@pytest.fixture(scope="module", params=ENGINES)
+def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """An index of each engine with three passages, closed again; its folder is named after the engine."""
+    path = tmp_path_factory.mktemp(request.param)
     with_index(path, lambda index, embedder: fill(index, embedder, PASSAGES))
     return path
 
@@ -115,7 +127,8 @@ def test_a_collection_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> N
     assert "rag ingest" in (caught.value.hint or "")
 
 
-def test_the_same_passage_twice_is_one_point(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_same_passage_twice_is_one_point(tmp_path: Path, engine: Engine) -> None:
     """Points are named by source, digest and place."""
 
     async def work(index: PassageIndex, embedder: WordEmbedder) -> int:
@@ -123,7 +136,7 @@ def test_the_same_passage_twice_is_one_point(tmp_path: Path) -> None:
         await fill(index, embedder, PASSAGES)
         return await index.count()
 
-    assert with_index(tmp_path, work) == 3
+    assert with_index(tmp_path, work, engine=engine) == 3
 
 
 def test_what_is_stored_survives_a_restart(folder: Path) -> None:
@@ -143,13 +156,15 @@ def test_one_process_at_a_time(folder: Path) -> None:
     code = (
         "import asyncio, sys; from pathlib import Path; from llm_deploy.rag.connection import EmbeddedConnection\n"
         "from llm_deploy.errors import IndexUnavailableError\n"
-        "try: asyncio.run(EmbeddedConnection(Path(sys.argv[1])).call('get_collections'))\n"
+        "index = EmbeddedConnection(Path(sys.argv[1]), engine=sys.argv[2])\n"
+        "try: asyncio.run(index.call('count', collection_name='docs'))\n"
         "except IndexUnavailableError as error: print(error.message, error.hint)"
     )
 
     async def work(index: PassageIndex, _: WordEmbedder) -> str:
         await index.count()
-        command = [sys.executable, "-c", code, str(folder)]
+        engine = folder.name.rstrip("0123456789")
+        command = [sys.executable, "-c", code, str(folder / engine), engine]
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True, timeout=60)
         assert await index.count() == 3
         return str(done.stdout)
@@ -160,9 +175,10 @@ def test_one_process_at_a_time(folder: Path) -> None:
 
 
 def test_the_folder_is_for_its_user_alone(tmp_path: Path) -> None:
-    """Qdrant reads it with pickle."""
-    with_index(tmp_path / "own", lambda index, embedder: fill(index, embedder, PASSAGES))
-    assert (tmp_path / "own").stat().st_mode & 0o077 == 0
+    """It holds what was ingested, and local mode reads it with pickle."""
+    for engine in ENGINES:
+        with_index(tmp_path, lambda index, embedder: fill(index, embedder, PASSAGES), engine=engine)
+        assert (tmp_path / engine).stat().st_mode & 0o077 == 0
 
 
 def test_writes_do_not_wait_for_the_disk_one_by_one(tmp_path: Path) -> None:
@@ -171,8 +187,8 @@ def test_writes_do_not_wait_for_the_disk_one_by_one(tmp_path: Path) -> None:
     async def work(index: PassageIndex, embedder: WordEmbedder) -> None:
         await fill(index, embedder, PASSAGES)
 
-    with_index(tmp_path, work)
-    assert (tmp_path / "collection" / "docs" / "storage.sqlite").read_bytes()[18:20] == b"\2\2"  # write-ahead
+    with_index(tmp_path, work, engine="local")
+    assert (tmp_path / "local" / "collection" / "docs" / "storage.sqlite").read_bytes()[18:20] == b"\2\2"  # write-ahead
 
 
 def test_a_search_that_blocks_does_not_block_the_event_loop() -> None:
@@ -211,22 +227,38 @@ def test_only_so_many_calls_wait(tmp_path: Path) -> None:
 
     async def main() -> None:
         connection = EmbeddedConnection(tmp_path)
-        calls = [connection.call("get_collections") for _ in range(MOST_WAITING + 5)]
+        calls = [connection.call("collection_exists", collection_name="x") for _ in range(MOST_WAITING + 5)]
         done = await asyncio.gather(*calls, return_exceptions=True)
         assert sum(isinstance(each, IndexUnavailableError) for each in done) == 5
-        await connection.call("get_collections")
+        await connection.call("collection_exists", collection_name="x")
         await connection.aclose()
         await connection.aclose()
         with pytest.raises(IndexUnavailableError, match="closed"):
-            await connection.call("get_collections")
+            await connection.call("collection_exists", collection_name="x")
 
     asyncio.run(main())
 
 
-def test_a_damaged_index_is_an_error_of_ours(tmp_path: Path) -> None:
-    """Whatever SQLite says about the file."""
-    with_index(tmp_path, lambda index, embedder: fill(index, embedder, PASSAGES))
-    for path in (tmp_path / "collection" / "docs").iterdir():
-        path.write_bytes(b"nonsense" * 1000)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_damaged_index_is_an_error_of_ours(tmp_path: Path, engine: Engine) -> None:
+    """Whatever SQLite or Rust says about the files."""
+    with_index(tmp_path, lambda index, embedder: fill(index, embedder, PASSAGES), engine=engine)
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.name not in {"meta.json", "collection.json", ".lock"}:
+            path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(IndexUnavailableError, match="cannot be read"):
-        with_index(tmp_path, lambda index, _: index.count())
+        with_index(tmp_path, lambda index, _: index.count(), engine=engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_dropped_collection_can_be_made_again(tmp_path: Path, engine: Engine) -> None:
+    """Dropping says whether there was one; nothing of it is left."""
+
+    async def work(index: PassageIndex, embedder: WordEmbedder) -> None:
+        assert not await index.drop()
+        await fill(index, embedder, PASSAGES)
+        assert await index.drop()
+        await fill(index, embedder, PASSAGES[:1])
+        assert await index.count() == 1
+
+    with_index(tmp_path, work, engine=engine)
