@@ -12,7 +12,7 @@ from llm_deploy.targets.registry import DEFAULT_TARGET, connect
 from llm_deploy.targets.sagemaker.overview import deployments
 
 if TYPE_CHECKING:
-    from llm_deploy.dialects.registry import DialectName
+    from llm_deploy.dialects.names import DialectName
 
 _SERVING = "InService"
 
