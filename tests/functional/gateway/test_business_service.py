@@ -1,4 +1,4 @@
-"""The business service over real models: a deployment on the local cloud, a model server, an engine in its own process."""
+"""The business service over real models: on the local cloud, behind a model server, and in its own process."""
 
 from __future__ import annotations
 
