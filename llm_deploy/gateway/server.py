@@ -16,6 +16,7 @@ import uvicorn
 from llm_deploy.errors import LocalCloudError, PortTakenError
 from llm_deploy.gateway.app import Gateway
 from llm_deploy.gateway.config import Drain
+from llm_deploy.gateway.http_protocol import JoiningProtocol
 
 _KEEP_ALIVE_S: Final = 75  # longer than the 60 s after which load balancers drop an idle connection
 _BACKLOG: Final = 4096
@@ -70,6 +71,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def inherited(number: int) -> socket.socket:
+    """The socket that a parent process has opened."""
+    listener = socket.socket(fileno=number)
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of a socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """The loop of uvloop, where it is installed: a sixth less CPU a request."""
     if sys.platform == "win32":
@@ -94,7 +108,7 @@ class _Server(uvicorn.Server):
         super().__init__(_settings(gateway, drain))
         self._gateway = gateway
         self._drain = drain
-        self._address = _url(listener)
+        self._address = url_of(listener)
         self._told = started
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -129,7 +143,7 @@ class _Server(uvicorn.Server):
 def _settings(gateway: Gateway, drain: Drain) -> uvicorn.Config:
     return uvicorn.Config(
         gateway,
-        http="httptools",
+        http=JoiningProtocol,
         loop="none",
         ws="none",
         lifespan="on",
@@ -142,8 +156,3 @@ def _settings(gateway: Gateway, drain: Drain) -> uvicorn.Config:
         timeout_graceful_shutdown=round(drain.finish_s) + _LAST_WORDS_S,
         backlog=_BACKLOG,
     )
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
