@@ -20,7 +20,7 @@ app = typer.Typer(help="Run the business service: an OpenAI-compatible API over 
 app.add_typer(gateway_keys.app, name="keys")
 app.command("migrate")(gateway_keys.migrate)
 
-Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A gateway's file; see configs/gateway.yaml.")]
+Config = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A gateway's file; see configs/gateway.yaml.")]
 
 
 @app.command()
