@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -117,6 +118,9 @@ class _Server(uvicorn.Server):
         """Start, and say so."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        # What is loaded by now stays: the garbage collector need not look through it while somebody waits for a token.
+        gc.collect()
+        gc.freeze()
         if self.started:
             self._told(self._address)
 
