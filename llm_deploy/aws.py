@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from llm_deploy.errors import (
     AccessDeniedError,
@@ -24,9 +23,6 @@ from llm_deploy.errors import (
     UnavailableError,
     UnreachableError,
 )
-from llm_deploy.service_models import use_smaller_models
-
-LOG = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
@@ -89,25 +85,25 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
 """By error code. Source: the service models of SageMaker, IAM, STS, Application Auto Scaling; AWS's common errors;
 botocore's own list of throttling codes."""
 
-_TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
-    (re.compile(r"^Could not find "), NotFoundError),
-    (re.compile(r"^Cannot create already existing "), ConflictError),
-    (re.compile(r"^Cannot update in-progress "), BusyError),
-    (re.compile(r"while it is in state "), BusyError),
-    (re.compile(r"is a base inference component for one or more associated"), BusyError),
-    (re.compile(r"service limit '"), QuotaError),
-    (re.compile(r"^Stack (with id \S+|\[\S+\]) does not exist"), NotFoundError),
+_TEXTS: tuple[tuple[str, type[LlmDeployError]], ...] = (
+    (r"^Could not find ", NotFoundError),
+    (r"^Cannot create already existing ", ConflictError),
+    (r"^Cannot update in-progress ", BusyError),
+    (r"while it is in state ", BusyError),
+    (r"is a base inference component for one or more associated", BusyError),
+    (r"service limit '", QuotaError),
+    (r"^Stack (with id \S+|\[\S+\]) does not exist", NotFoundError),
     (
-        re.compile(r"is in \w+_IN_PROGRESS state and can ?not be updated|deleted while in status \w+_IN_PROGRESS"),
+        r"is in \w+_IN_PROGRESS state and can ?not be updated|deleted while in status \w+_IN_PROGRESS",
         BusyError,
     ),
-    (re.compile(r"^Stack \[\S+\] already exists and cannot be created again"), ConflictError),
-    (re.compile(r"User is missing the following permissions"), AccessDeniedError),
-    (re.compile(r"(Error Code|HandlerErrorCode): AccessDenied"), AccessDeniedError),
-    (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
+    (r"^Stack \[\S+\] already exists and cannot be created again", ConflictError),
+    (r"User is missing the following permissions", AccessDeniedError),
+    (r"(Error Code|HandlerErrorCode): AccessDenied", AccessDeniedError),
+    (r"(?i)Could not assume role|not able to assume|unable to assume the role", NotYetError),
 )
 """SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart. So does
-Application Auto Scaling where its caller lacks permissions on what is to scale."""
+Application Auto Scaling where its caller lacks permissions on what is to scale. Expressions, compiled when needed."""
 
 _HINTS: Mapping[type[LlmDeployError], str] = {
     AccessDeniedError: "Ask for the permission that is named, or deploy as the role of `llmdeploy create-roles`.",
@@ -179,6 +175,7 @@ class Session:
             (environment, profile, SSO, instance role).
         attempts: How often a call is sent at most, when it is throttled or fails for reasons that pass.
         role_arn: A role to act as. These credentials then do nothing but assume it, now and whenever that runs out.
+        wire: How models are called: `fast`, the client's own path where that is right; or `botocore`.
     """
 
     region: str
@@ -189,6 +186,7 @@ class Session:
     token: str | None = field(default=None, repr=False)
     attempts: int = CONTROL_PLANE_ATTEMPTS
     role_arn: str | None = None
+    wire: Literal["fast", "botocore"] = "fast"
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its client classes at run time
@@ -213,10 +211,19 @@ class Session:
         """
         return self._botocore().create_client(service, self.region, endpoint_url=self.endpoint_url, config=config)
 
+    def credentials(self) -> Any:  # noqa: ANN401 - as above
+        """The credentials that botocore finds, which renew themselves where they run out; `None` where there are none.
+
+        botocore raises its own errors here.
+        """
+        return self._botocore().get_credentials()
+
     def _botocore(self) -> Any:  # noqa: ANN401 - as above
         """Made once, since it keeps what it has read; not boto3's, which loads transfers and resources nobody uses."""
         if "botocore" not in self._clients:
             import botocore.session  # noqa: PLC0415 - 100 ms that a command without AWS calls need not pay
+
+            from llm_deploy.service_models import use_smaller_models  # noqa: PLC0415 - as above
 
             session = botocore.session.Session(profile=self.profile)
             if self.access_key is not None:
@@ -247,6 +254,8 @@ class Session:
         )
 
     def _our_client(self, service: str) -> Any:  # noqa: ANN401 - as `client`
+        import logging  # noqa: PLC0415 - botocore has loaded it
+
         from botocore.config import Config  # noqa: PLC0415 - as above
 
         config = Config(
@@ -257,7 +266,7 @@ class Session:
         )
         client = self.new_client(service, config)
         client.meta.events.register("before-parse.*.*", _check_whole)
-        if LOG.isEnabledFor(logging.DEBUG):
+        if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
             client.meta.events.register("after-call.*.*", _log_call)
         return client
 
@@ -279,7 +288,11 @@ def _check_whole(operation_model: Any, response_dict: Mapping[str, Any], **_: ob
 
 def _log_call(model: Any, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore ships no types
     """One line a call: what was asked and the answer's status; never a document, which could hold a secret."""
-    LOG.debug("%s %s: HTTP %s", model.service_model.service_name, model.name, http_response.status_code)
+    import logging  # noqa: PLC0415 - as above
+
+    logging.getLogger(__name__).debug(
+        "%s %s: HTTP %s", model.service_model.service_name, model.name, http_response.status_code
+    )
 
 
 @contextmanager
@@ -299,13 +312,13 @@ def translate(error: Exception, action: str) -> LlmDeployError:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - as above
 
     if isinstance(error, ClientError):
-        return _from_answer(error.response, action)
+        return translate_answer(error.response, action)
     return _from_library(error, action)
 
 
 def kind_of_error(words: str) -> type[LlmDeployError] | None:
     """What a service's words stand for, where another service passes them on (CloudFormation's events); else `None`."""
-    return next((kind for pattern, kind in _TEXTS if pattern.search(words)), None)
+    return next((kind for pattern, kind in _TEXTS if re.search(pattern, words)), None)
 
 
 def error_text(error: Exception) -> str:
@@ -314,10 +327,11 @@ def error_text(error: Exception) -> str:
     return str(response.get("Error", {}).get("Message") or error)
 
 
-def _from_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
+def translate_answer(response: Mapping[str, Any], action: str) -> LlmDeployError:
+    """Our error for a service's, in the shape that botocore gives them: `Error` and `ResponseMetadata`. Pure."""
     details = response.get("Error", {})
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
-    by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)
+    by_text = next((kind for pattern, kind in _TEXTS if re.search(pattern, text)), None)
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     otherwise = UnavailableError if status in _FAILED_BY_ITSELF else CloudError
     kind = _CODES.get(code) or by_text or otherwise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Self
 
 from llm_deploy.client.batch import BatchItem, answered
 from llm_deploy.client.target import Allowed, Target
@@ -62,17 +63,15 @@ class Background:
         self._begun = threading.Event()
         self._thread = threading.Thread(target=context.carry(self._run), name="llm-deploy-batch", daemon=True)
 
-    def __enter__(self) -> Background:
+    def __enter__(self) -> Self:
         self._thread.start()
         self._begun.wait()
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._loop is not None and self._task is not None and self._thread.is_alive():
-            try:
+            with contextlib.suppress(RuntimeError):  # its loop has just been closed
                 self._loop.call_soon_threadsafe(self._task.cancel)
-            except RuntimeError:  # its loop has just been closed
-                pass
         self._thread.join()
 
     def result(self) -> list[BatchItem]:

@@ -15,8 +15,7 @@ def asked_of(
 ) -> GenerationRequest:
     """A request for a prompt or for messages, over the defaults; a whole request stays what it is.
 
-    Args:
-        given: Parameters of this call, in TGI's or our names.
+    What is given is of this call, in TGI's or our names.
     """
     if isinstance(inputs, GenerationRequest):
         return with_parameters(inputs, given) if given else inputs
@@ -36,11 +35,8 @@ def chat_request(
 ) -> GenerationRequest:
     """A chat's request over the defaults.
 
-    Args:
-        messages: A text is the one message of a user.
-        system: Goes before the messages.
-        tools, tool_choice, json_schema, regex: See `GenerationRequest`.
-        parameters: In TGI's or our names.
+    A text is the one message of a user; `system` goes before the messages. Parameters are in TGI's or our names; the
+    rest is as in `GenerationRequest`.
     """
     listed = ({"role": "user", "content": messages},) if isinstance(messages, str) else tuple(messages)
     first = ({"role": "system", "content": system},) if system is not None else ()

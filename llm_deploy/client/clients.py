@@ -51,6 +51,18 @@ def lookup_client(session: Any) -> Any:  # noqa: ANN401 - as above
     )
 
 
+def storage_client(session: Any) -> Any:  # noqa: ANN401 - as above
+    """A client of S3 for the requests and answers of queues; reading is repeated, as writing one key is."""
+    return _new_client(
+        session,
+        "s3",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": _LOOKUP_ATTEMPTS},
+        max_pool_connections=POOL_SIZE,
+    )
+
+
 def _new_client(session: Any, service: str, **options: Any) -> Any:  # noqa: ANN401 - as above; botocore's options
     with aws_errors(f"open {service}"):
         from botocore.config import Config  # noqa: PLC0415 - 150 ms that only a call needs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llm_deploy.client.addresses import is_url
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.sagemaker_target import Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 
 if TYPE_CHECKING:
     from llm_deploy.client.model import Model
@@ -33,10 +33,9 @@ def open(  # noqa: A001 - `connect.open`, as `gzip.open`
 ) -> Model:
     """The model behind an endpoint's name or a URL. Nothing is asked before the first call.
 
-    Args:
-        target: A name: an endpoint of SageMaker, or of the local cloud. A URL: see `LLMInferenceHttpEndpoint`.
-        default_payload: And the rest: see there. A URL has no use for the session, region, component and door; a name
-            has none for headers, key and model.
+    A name is that of an endpoint of SageMaker or of the local cloud (`LLMInferenceSagemakerEndpoint`); a URL is a base
+    or a whole address (`LLMInferenceHttpEndpoint`). The arguments are theirs: a URL has no use for session, region,
+    component and door, a name has none for headers, key and model.
 
     Raises:
         SpecError: No name and no HTTP address.

@@ -11,7 +11,6 @@ from llm_deploy.client.clients import lookup_client
 from llm_deploy.client.sagemaker_errors import translate
 from llm_deploy.dialects.registry import DIALECTS
 from llm_deploy.errors import AccessDeniedError, InferenceRequestError, UnreachableError
-from llm_deploy.resource import TAG_DIALECT, TAG_SAMPLING, tag_map
 
 T = TypeVar("T")
 
@@ -27,11 +26,14 @@ class Found:
     Attributes:
         inference_component_name: `None` where there is none, or where asking is not permitted.
         sampling: The deployment's own defaults: `temperature`, `top_p`, `max_new_tokens`.
+        answers_at: Where an asynchronous endpoint puts its answers (`s3://`); `None`: it answers live. One that has an
+            AsyncInferenceConfig answers in no other way.
     """
 
     inference_component_name: str | None
     dialect: str
     sampling: Mapping[str, float] = field(default_factory=dict)
+    answers_at: str | None = None
 
 
 def discover(session: Any, endpoint_name: str, *, component: str | None, dialect: str) -> Found:  # noqa: ANN401 - ours or boto3's
@@ -47,14 +49,20 @@ def discover(session: Any, endpoint_name: str, *, component: str | None, dialect
     """
     if component is not None and dialect != _UNKNOWN_DIALECT:
         return Found(component, dialect)
+    from llm_deploy.resource import TAG_DIALECT, TAG_SAMPLING  # noqa: PLC0415 - what is said need not be looked up
+
     client = lookup_client(session)
-    tags: dict[str, str] = _asked(lambda: _tags(client, endpoint_name), endpoint_name, otherwise={})
+    described: dict[str, Any] = _asked(
+        lambda: client.describe_endpoint(EndpointName=endpoint_name), endpoint_name, otherwise={}
+    )
+    tags: dict[str, str] = _asked(lambda: _tags(client, described), endpoint_name, otherwise={})
+    answers_at = described.get("AsyncInferenceConfig", {}).get("OutputConfig", {}).get("S3OutputPath")
     if dialect == _UNKNOWN_DIALECT and tags.get(TAG_DIALECT) in DIALECTS:
         dialect = tags[TAG_DIALECT]
-    if component is None:
+    if component is None and answers_at is None:  # asynchronous endpoints have none
         names: list[str] = _asked(lambda: _components(client, endpoint_name), endpoint_name, otherwise=[])
         component = _only(names, endpoint_name)
-    return Found(component, dialect, sampling_of(tags.get(TAG_SAMPLING, "")))
+    return Found(component, dialect, sampling_of(tags.get(TAG_SAMPLING, "")), answers_at)
 
 
 def sampling_of(text: str) -> dict[str, float]:
@@ -75,9 +83,12 @@ def _asked(ask: Callable[[], T], endpoint_name: str, *, otherwise: T) -> T:
         raise translated from error
 
 
-def _tags(client: Any, endpoint_name: str) -> dict[str, str]:  # noqa: ANN401 - boto3 ships no types
-    arn = client.describe_endpoint(EndpointName=endpoint_name)["EndpointArn"]
-    return tag_map(client.list_tags(ResourceArn=arn)["Tags"])
+def _tags(client: Any, described: Mapping[str, Any]) -> dict[str, str]:  # noqa: ANN401 - boto3 ships no types
+    if not described:
+        return {}
+    from llm_deploy.resource import tag_map  # noqa: PLC0415 - as above
+
+    return tag_map(client.list_tags(ResourceArn=described["EndpointArn"])["Tags"])
 
 
 def _components(client: Any, endpoint_name: str) -> list[str]:  # noqa: ANN401 - as above

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from llm_deploy.aws import Session
 from llm_deploy.dialects.types import GenerationRequest
 from llm_deploy.errors import LocalCloudError
-from llm_deploy.settings.announcement import ACCESS_KEY, SECRET_KEY, announced, state_dir
-
-if TYPE_CHECKING:
-    from llm_deploy.settings import Settings
+from llm_deploy.settings.caller import DEFAULT_TARGET, CallerSettings, caller_settings
 
 
 def session_from_environment(region: str | None = None) -> Session:
@@ -24,37 +20,39 @@ def session_from_environment(region: str | None = None) -> Session:
         SpecError: A setting has a bad value.
         LocalCloudError: The target does not run.
     """
-    from llm_deploy.settings import Settings, load_settings  # noqa: PLC0415 - loads pydantic, which only a call needs
-
-    settings = load_settings()
-    target, default = settings.LLMDEPLOY_TARGET, Settings.model_fields["LLMDEPLOY_TARGET"].default
-    if target != default:
-        return _announced_session(target, settings)
-    access, secret, token = settings.AWS_ACCESS_KEY, settings.AWS_SECRET_KEY, settings.session_token
+    settings = caller_settings()
+    if settings.target != DEFAULT_TARGET:
+        return _announced_session(settings)
     return Session(
-        region=region or settings.AWS_REGION,
-        profile=settings.AWS_PROFILE,
-        endpoint_url=settings.AWS_ENDPOINT_URL,
-        access_key=access.get_secret_value() if access else None,
-        secret_key=secret.get_secret_value() if secret else None,
-        token=token.get_secret_value() if token else None,
-        role_arn=settings.LLMDEPLOY_ROLE_ARN,
+        region=region or settings.region,
+        profile=settings.profile,
+        endpoint_url=settings.endpoint_url,
+        access_key=settings.access_key,
+        secret_key=settings.secret_key,
+        token=settings.token,
+        role_arn=settings.role_arn,
+        wire=settings.wire,
     )
 
 
-def _announced_session(target: str, settings: Settings) -> Session:
+def _announced_session(settings: CallerSettings) -> Session:
+    from llm_deploy.settings.announcement import ACCESS_KEY, SECRET_KEY, announced, state_dir  # noqa: PLC0415 - rare
+
+    target = settings.target
     found = announced(target)
     if found is None:
         raise LocalCloudError(
             f"LLMDEPLOY_TARGET is {target}, and nothing of that name answers (looked in {state_dir(target)})",
             hint="Start the local cloud: llmdeploy local up",
         )
+    role = settings.role_arn
     return Session(
         region=found.region,
         endpoint_url=found.url,
         access_key=ACCESS_KEY,
         secret_key=SECRET_KEY,
-        role_arn=settings.role_in(found.account),
+        role_arn=role if role and role.split(":")[4] == found.account else None,
+        wire=settings.wire,
     )
 
 
@@ -67,7 +65,7 @@ def default_request(deployed: Mapping[str, float]) -> GenerationRequest:
     Raises:
         SpecError: A setting has a bad value.
     """
-    from llm_deploy.settings import load_settings  # noqa: PLC0415 - as above
+    from llm_deploy.settings import load_settings  # noqa: PLC0415 - loads pydantic, which only this needs
 
     settings = load_settings()
 

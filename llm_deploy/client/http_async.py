@@ -1,12 +1,12 @@
-"""The transport over plain HTTP for an event loop."""
+"""The transport over plain HTTP for an event loop; the twin of `http`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llm_deploy.client.http import HttpTransport
+from llm_deploy.client.courier_async import AsyncCourier
+from llm_deploy.client.http_peer import HttpPeer
 from llm_deploy.client.patience import Patience
-from llm_deploy.client.threaded import ThreadedTransport
 from llm_deploy.client.transport import AsyncOpenStream
 
 
@@ -21,18 +21,17 @@ class AsyncHttpTransport:
         answer_timeout_s: float | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self._threaded = ThreadedTransport(
-            HttpTransport(url, headers=headers, answer_timeout_s=answer_timeout_s, patience=patience)
-        )
+        peer = HttpPeer(url, headers=headers, answer_timeout_s=answer_timeout_s)
+        self._courier = AsyncCourier(peer, answer_timeout_s=answer_timeout_s, patience=patience or Patience())
 
     async def call(self, body: bytes) -> bytes:
         """See `AsyncTransport.call`."""
-        return await self._threaded.call(body)
+        return await self._courier.call(body)
 
     async def stream(self, body: bytes) -> AsyncOpenStream:
         """See `AsyncTransport.stream`."""
-        return await self._threaded.stream(body)
+        return await self._courier.stream(body)
 
     async def aclose(self) -> None:
         """See `AsyncTransport.aclose`."""
-        await self._threaded.aclose()
+        await self._courier.aclose()

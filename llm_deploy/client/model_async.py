@@ -42,7 +42,8 @@ class AsyncModel:
 
     async def defaults(self) -> GenerationRequest:
         """See `StreamingInference.defaults`."""
-        return self._target.known_defaults() or await asyncio.to_thread(self._target.defaults)
+        known = self._target.known_defaults()
+        return known if known is not None else await asyncio.to_thread(self._target.defaults)
 
     async def request(self, inputs: Inputs, **parameters: Any) -> GenerationRequest:  # noqa: ANN401 - of any engine
         """See `Model.request`."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,6 +16,18 @@ _LONGEST_PAUSE_S = 8.0
 _CAPACITY_PAUSE_S = 5.0
 
 
+def _random() -> float:
+    import random  # noqa: PLC0415 - 3 ms that only a second attempt needs
+
+    return random.random()  # noqa: S311 - how long to wait is no secret
+
+
+async def _sleep_async(seconds: float) -> None:
+    import asyncio  # noqa: PLC0415 - 30 ms that callers without a loop need not pay
+
+    await asyncio.sleep(seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How often and how long to ask again.
@@ -26,13 +37,15 @@ class Patience:
         wait_for_capacity_s: How long to go on asking an endpoint that has no copy up (scaled to zero; waking one takes
             SageMaker minutes). 0: not at all.
         clock, sleep, jitter: Seconds, a pause in seconds, a number in [0, 1).
+        sleep_async: A pause on an event loop.
     """
 
     attempts: int = 4
     wait_for_capacity_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = _random
+    sleep_async: Callable[[float], Awaitable[None]] = _sleep_async
 
     def repeat(self, ask: Callable[[], T]) -> T:
         """Ask until it is answered, or refused in a way that asking again does not help or may not be repeated."""
@@ -47,6 +60,20 @@ class Patience:
                 if pause_s is None:
                     raise
                 self.sleep(pause_s)
+
+    async def repeat_async(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """As `repeat`, on an event loop."""
+        started_s = self.clock()
+        failures = 0
+        while True:
+            try:
+                return await ask()
+            except LlmDeployError as error:
+                failures += 1
+                pause_s = self._pause_s(error, failures, self.clock() - started_s)
+                if pause_s is None:
+                    raise
+                await self.sleep_async(pause_s)
 
     def _pause_s(self, error: LlmDeployError, failures: int, waited_s: float) -> float | None:
         if isinstance(error, NoCapacityError):

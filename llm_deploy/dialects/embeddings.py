@@ -1,4 +1,4 @@
-"""Texts as vectors: OpenAI's shape (vLLM, SGLang, gateways) and that of Text Embeddings Inference (TEI; LMI takes it too).
+"""Texts as vectors: OpenAI's shape (vLLM, SGLang, gateways) and that of Text Embeddings Inference (TEI), LMI's too.
 
 Source: OpenAI API reference, embeddings; TEI's `/embed`, which answers with a list of lists.
 """

@@ -19,7 +19,7 @@ def body(request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
     """The body for `/invocations`: `messages` or `inputs`.
 
     Raises:
-        InferenceRequestError: A prompt whose answer is to follow a schema or an expression: LMI says that of chats only.
+        InferenceRequestError: A prompt with a schema or an expression for its answer: LMI has them in chats only.
     """
     if request.messages is not None:
         return openai.chat_body(request, stream=stream)

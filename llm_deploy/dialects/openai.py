@@ -52,8 +52,7 @@ def chat_body(
 ) -> dict[str, Any]:
     """A chat; a prompt becomes the one message of a user, for engines that take nothing else (SGLang).
 
-    Args:
-        constrain: How the engine is told what the answer must look like, if not in OpenAI's words.
+    `constrain` says what the answer must look like, for engines that do not know OpenAI's words for it.
 
     Raises:
         InferenceRequestError: `return_full_text`, which a chat has no meaning for; two constraints at once.
@@ -72,10 +71,10 @@ def chat_body(
 
 
 def constraint(request: GenerationRequest) -> dict[str, Any]:
-    """What the answer must look like: `response_format` for a schema; for an expression each engine's own word.
+    """What the answer must look like: `response_format` for a schema, and for an expression each engine's own word.
 
-    OpenAI has none for it. vLLM says `structured_outputs`, before 0.11 `guided_regex`; SGLang says `regex`. Each ignores
-    the others' words, and an engine that knows none of them answers freely.
+    OpenAI has no word for it. vLLM says `structured_outputs`, before 0.11 `guided_regex`; SGLang says `regex`. Each
+    ignores the others' words, and an engine that knows none answers freely.
 
     Raises:
         InferenceRequestError: A schema and an expression at once.

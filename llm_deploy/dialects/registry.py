@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
-from llm_deploy.dialects import lmi, openai, tgi
+from llm_deploy.dialects import documents, lmi, openai, tgi
 from llm_deploy.dialects.failures import error_for, failure_in
+from llm_deploy.dialects.names import check_name
 from llm_deploy.dialects.protocols import Dialect, StreamDecoder
-from llm_deploy.dialects.stream import MALFORMED, AnswerDecoder, EventReader
+from llm_deploy.dialects.stream import MALFORMED, AnswerDecoder, EventReader, quote
 from llm_deploy.dialects.types import Generation, GenerationRequest
-from llm_deploy.errors import InferenceRequestError, SpecError, WireFormatError
-
-DialectName = Literal["tgi", "openai", "openai-chat", "lmi", "auto"]
-"""`openai-chat`: chat completions only (SGLang). `auto`: asks in TGI's shape, reads whatever comes."""
+from llm_deploy.errors import InferenceRequestError, WireFormatError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +29,25 @@ class JsonDialect:
         if (request.prompt is None) == (request.messages is None):
             raise InferenceRequestError("a request needs either a prompt or messages, and not both")
         try:
-            document = self.body(request, stream=stream)
-            return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+            return documents.dump(self.body(request, stream=stream))
         except (TypeError, ValueError, RecursionError) as error:
             raise InferenceRequestError(f"the request cannot be written as JSON: {error}") from error
 
     def decode(self, body: bytes) -> Generation:
         """See `Dialect.decode`."""
-        text = body.decode("utf-8-sig", errors="replace")
         try:
-            document = json.loads(text)
+            document = documents.load(body)
         except (ValueError, RecursionError) as error:
-            raise WireFormatError(f"the answer is not JSON: {text[:200]!r}") from error
+            raise WireFormatError(f"the answer is not JSON: {quote(body)}") from error
         failure = failure_in(document[0] if isinstance(document, list) and document else document)
         if failure is not None:
             raise error_for(failure)
         try:
             answer = self.read_answer(document)
         except MALFORMED as error:
-            raise WireFormatError(f"the answer is not of the {self.name} dialect: {text[:200]!r}") from error
+            raise WireFormatError(f"the answer is not of the {self.name} dialect: {quote(body)}") from error
         if answer is None:
-            raise WireFormatError(f"the answer is not of the {self.name} dialect: {text[:200]!r}")
+            raise WireFormatError(f"the answer is not of the {self.name} dialect: {quote(body)}")
         return answer
 
     def stream_decoder(self) -> StreamDecoder:
@@ -76,8 +71,7 @@ def dialect(name: str) -> Dialect:
     Raises:
         SpecError: There is none.
     """
-    if name not in DIALECTS:
-        raise SpecError(f"unknown dialect {name!r}", hint=f"Choose one of: {', '.join(get_args(DialectName))}.")
+    check_name(name)
     return DIALECTS[name]
 
 

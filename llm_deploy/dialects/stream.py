@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from llm_deploy.dialects import tool_calls
+from llm_deploy.dialects import documents, tool_calls
 from llm_deploy.dialects.failures import error_for, failure_in
 from llm_deploy.dialects.protocols import StreamDecoder
-from llm_deploy.dialects.sse import Event, SseDecoder
+from llm_deploy.dialects.quick import quickest
+from llm_deploy.dialects.sse import MESSAGE, Event, SseDecoder
 from llm_deploy.dialects.types import Chunk, Generation, TokenCounts
 from llm_deploy.errors import (
     InferenceError,
@@ -20,7 +20,7 @@ from llm_deploy.errors import (
     WireFormatError,
 )
 
-DONE = "[DONE]"
+DONE = b"[DONE]"
 """OpenAI's last event. Source: OpenAI API reference, streaming."""
 
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
@@ -38,6 +38,7 @@ class AnswerDecoder:
 
     def __init__(self, read: EventReader, *, dialect: str) -> None:
         self._read_document = read
+        self._read_quickly = quickest(dialect)
         self._dialect = dialect
         self._events = SseDecoder()
         self._texts: list[str] = []
@@ -72,55 +73,71 @@ class AnswerDecoder:
         if self._failure is not None:
             raise self._failure
 
-    def _drain(self, events: Iterator[Event]) -> list[Chunk]:
+    def _drain(self, events: list[Event]) -> list[Chunk]:
         chunks: list[Chunk] = []
+        quick, say, hand_out = self._read_quickly, self._texts.append, chunks.append
         try:
-            for event in events:
-                for chunk in self._read(event):
-                    self._texts.append(chunk.text)
-                    self._finished = self._finished or chunk.finish_reason is not None
-                    chunks.append(chunk)
+            for name, data in events:
+                chunk = quick(data) if name is MESSAGE else None
+                if chunk is None:
+                    chunks += self._read(name, data)
+                else:
+                    hand_out(chunk)
+                    say(chunk.text)
+            if self._events.failure is not None:
+                raise self._events.failure
         except LlmDeployError as error:
-            if isinstance(error, InferenceError):
-                error.partial_text = self.partial_text
-            self._failure = error
+            self._fail(error)
             if not chunks:
                 raise
+        self._begun = self._begun or bool(chunks)
         return chunks
 
-    def _read(self, event: Event) -> list[Chunk]:
-        if event.name not in _NAMED_EVENTS:
-            return []
-        if event.data.strip() == DONE:
+    def _read(self, name: str, data: bytes) -> Sequence[Chunk]:
+        """The chunks of an event that is not one of the commonest."""
+        chunks = self._chunks(name, data) if name in _NAMED_EVENTS else ()
+        for chunk in chunks:
+            self._texts.append(chunk.text)
+            self._finished = self._finished or chunk.finish_reason is not None
+        return chunks
+
+    def _chunks(self, name: str, data: bytes) -> Sequence[Chunk]:
+        if data.strip() == DONE:
             return self._done()
         try:
-            document = json.loads(event.data)
+            document = documents.load(data)
         except (ValueError, RecursionError):
-            return self._unreadable(event)
+            self._refuse(name, data)
+            return ()
         failure = failure_in(document)
         if failure is not None:
             raise self._reported(error_for(failure, where="the model server, in the middle of its answer,"))
         try:
             chunks = self._read_document(document)
         except MALFORMED as error:
-            raise WireFormatError(f"an event is not of the {self._dialect} dialect: {_quote(event.data)}") from error
+            raise WireFormatError(f"an event is not of the {self._dialect} dialect: {quote(data)}") from error
         self._begun = self._begun or chunks is not None
-        return chunks or []
+        return chunks or ()
 
-    def _done(self) -> list[Chunk]:
-        if not self._begun:
+    def _fail(self, error: LlmDeployError) -> None:
+        if isinstance(error, InferenceError):
+            error.partial_text = self.partial_text
+        self._failure = error
+
+    def _done(self) -> Sequence[Chunk]:
+        if not self._begun and not self._texts:
             raise StreamBrokenError(
                 f"the model server ended its answer before any event of the {self._dialect} dialect",
                 hint="The model server's log says why; another dialect may be the right one.",
             )
-        return [] if self._finished else [Chunk("", finish_reason="unknown")]
+        return () if self._finished else (Chunk("", finish_reason="unknown"),)
 
-    def _unreadable(self, event: Event) -> list[Chunk]:
-        if event.name == "error":
-            raise StreamBrokenError(f"the model server broke its answer off: {_quote(event.data)}")
-        if self._closed:
-            return []  # cut in the middle of an event: `close` says so
-        raise WireFormatError(f"an event is not JSON: {_quote(event.data)}")
+    def _refuse(self, name: str, data: bytes) -> None:
+        """Data that are no JSON: an error in plain words, or noise."""
+        if name == "error":
+            raise StreamBrokenError(f"the model server broke its answer off: {quote(data)}")
+        if not self._closed:  # else it was cut in the middle of an event: `close` says so
+            raise WireFormatError(f"an event is not JSON: {quote(data)}")
 
     def _reported(self, error: LlmDeployError) -> LlmDeployError:
         # A refusal keeps its class (and its promise that nothing was generated) only when there is no text yet.
@@ -160,7 +177,8 @@ def decode_stream(parts: Iterable[bytes], decoder: StreamDecoder) -> Iterator[Ch
 
 def collect(chunks: Iterable[Chunk]) -> Generation:
     """Fold the chunks of a whole answer into one `Generation`; reads them to the end."""
-    texts, tokens, calls = [], [], []
+    texts, tokens = [], []
+    calls: list[dict[str, Any]] = []
     last = Chunk("", finish_reason="unknown")
     counts = TokenCounts()
     for chunk in chunks:
@@ -173,5 +191,7 @@ def collect(chunks: Iterable[Chunk]) -> Generation:
     return Generation("".join(texts), reason, counts, last.timings, tuple(tokens), None, tool_calls.joined(calls))
 
 
-def _quote(text: str, limit: int = 200) -> str:
+def quote(data: bytes, limit: int = 200) -> str:
+    """The beginning of bytes from the wire, for a message."""
+    text = data.decode("utf-8", errors="replace")
     return repr(text if len(text) <= limit else text[:limit] + "...")

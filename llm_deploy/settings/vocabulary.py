@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, model_validator
@@ -14,19 +14,22 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llm_deploy.errors import SpecError
+from llm_deploy.settings.caller import (
+    DEFAULT_REGION,
+    DEFAULT_TARGET,
+    DEFAULT_WIRE,
+    REGION_PATTERN,
+    ROLE_PATTERN,
+    TARGET_PATTERN,
+    TEMPORARY_KEY_PREFIX,
+    URL_PATTERN,
+)
 
 LARGEST_FILE_BYTES = 64 * 1024
 
 NEEDED_BY_ALL = ("AWS_", "LLMDEPLOY_", "HUGGINGFACE_")
 """Variables that every command needs begin so; the others describe a deployment."""
 
-TEMPORARY_KEY_PREFIX = "ASIA"
-"""Source: IAM user guide, "Understanding unique ID prefixes": AKIA for access keys, ASIA for those of STS."""
-
-REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
-ROLE_PATTERN = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+$"
-URL_PATTERN = r"^https?://[^\s/]+"
-TARGET_PATTERN = r"^[a-z][a-z-]*$"
 EXPECTED = {
     REGION_PATTERN: "expected a region such as eu-central-1",
     ROLE_PATTERN: "expected a role's whole ARN, such as arn:aws:iam::123456789012:role/llmdeploy-execution",
@@ -58,7 +61,7 @@ class Settings(BaseSettings):
     AWS_REGION: Annotated[
         str,
         Field(validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), pattern=REGION_PATTERN),
-    ] = "eu-central-1"
+    ] = DEFAULT_REGION
     """Region of everything that is made. AWS_DEFAULT_REGION is read as well."""
     AWS_ACCESS_KEY: SecretStr | None = None
     """Access key to deploy with, as `llmdeploy create-roles --user --write-env` writes it; else boto3's own search."""
@@ -109,11 +112,14 @@ class Settings(BaseSettings):
     MAX_NEW_TOKENS_INFERENCE: Count = 150
     """Longest answer that this deployment's clients ask for, in tokens."""
 
-    LLMDEPLOY_TARGET: Annotated[str, Field(pattern=TARGET_PATTERN)] = "sagemaker"
+    LLMDEPLOY_TARGET: Annotated[str, Field(pattern=TARGET_PATTERN)] = DEFAULT_TARGET
     """Where to deploy to, and where the Python client looks: sagemaker, or local (the local cloud). `--target` wins."""
     LLMDEPLOY_ROLE_ARN: Annotated[str, Field(pattern=ROLE_PATTERN, max_length=2048)] | None = None
     """ARN of the role to deploy as, which the sign-in then only assumes; `llmdeploy create-roles --write-env` writes
     it."""
+
+    LLMDEPLOY_CLIENT: Literal["fast", "botocore"] = DEFAULT_WIRE
+    """How the Python client calls SageMaker: fast (its own path, where that is right), or botocore for everything."""
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _problems: tuple[str, ...] = PrivateAttr(default=())

@@ -17,7 +17,7 @@ from llm_deploy.errors import SpecError
 from llm_deploy.render import cloudformation
 from llm_deploy.resource import ACCOUNT_OF_STACK, PARTITION_OF_STACK, Parameter, Ref, Resource
 from llm_deploy.settings import Settings, load_settings
-from llm_deploy.settings.vocabulary import REGION_PATTERN
+from llm_deploy.settings.caller import REGION_PATTERN
 from llm_deploy.spec import DeploymentSpec, Place, ResolvedSpec
 from llm_deploy.spec.fields import ROLE_PATTERN
 from llm_deploy.targets.roles import kept_role_arn

@@ -14,10 +14,10 @@ HEAVY = ("boto3", "botocore", "pydantic", "typer", "rich", "urllib3", "yaml", "l
 
 SURFACE = {
     "AsyncInference", "AsyncInferenceExecutor", "AsyncLLMInferenceHttpEndpoint", "AsyncLLMInferenceSagemakerEndpoint",
-    "BatchItem", "Chunk", "DeploymentService", "DeploymentSpec", "Embeddings", "EndpointType", "Generation", "GenerationRequest", "Inference",
-    "InferenceExecutor", "LLMInferenceHttpEndpoint", "LLMInferenceSagemakerEndpoint", "ResourceManager",
-    "ResourceRequirements", "SagemakerHuggingfaceStrategy", "StreamingInference", "ToolCall", "__version__", "create_endpoint",
-    "errors",
+    "BatchItem", "Chunk", "DeploymentService", "DeploymentSpec", "Embeddings", "EndpointType", "Generation",
+    "GenerationRequest", "Inference", "InferenceExecutor", "LLMInferenceHttpEndpoint",
+    "LLMInferenceSagemakerEndpoint", "ResourceManager", "ResourceRequirements", "SagemakerHuggingfaceStrategy",
+    "StreamingInference", "ToolCall", "__version__", "create_endpoint", "errors",
 }  # fmt: skip
 
 

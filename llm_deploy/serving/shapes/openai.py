@@ -6,7 +6,7 @@ Source: vLLM's OpenAI-compatible server (defaults, texts of the refusals, error 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm_deploy.dialects.types import FinishReason, GenerationRequest, Token
@@ -340,26 +340,27 @@ def _new_tokens(fields: Fields, name: str, default: int | None) -> int | None:
 def _format(fields: Fields) -> tuple[_Json | None, str | None]:
     """What constrains the answer: OpenAI's `response_format`, TGI's form of it, or vLLM's own words, old and new."""
     outputs = fields.mapping("structured_outputs") or {}
-    if outputs.get("json") is not None:
-        return checked_schema(outputs["json"], status=_BAD), None
-    if isinstance(outputs.get("regex"), str):
-        return None, regex_grammar(outputs["regex"], status=_BAD)
-    if (schema := fields.get("guided_json")) is not None:
-        return checked_schema(schema, status=_BAD), None
-    if (regex := fields.text("guided_regex")) is not None:
-        return None, regex_grammar(regex, status=_BAD)
     wanted = fields.mapping("response_format") or {"type": "text"}
-    if wanted.get("type") in {"json", "json_object"} and "value" in wanted:
-        return checked_schema(wanted["value"], status=_BAD), None
-    if wanted.get("type") == "regex" and isinstance(wanted.get("value"), str):
-        return None, regex_grammar(wanted["value"], status=_BAD)
+    tgi = wanted.get("value") if wanted.get("type") in {"json", "json_object"} else None
+    for schema in (outputs.get("json"), fields.get("guided_json"), tgi):
+        if schema is not None:
+            return checked_schema(schema, status=_BAD), None
+    tgi = wanted.get("value") if wanted.get("type") == "regex" else None
+    for regex in (outputs.get("regex"), fields.text("guided_regex"), tgi):
+        if isinstance(regex, str):
+            return None, regex_grammar(regex, status=_BAD)
+    return _openai_format(wanted), None
+
+
+def _openai_format(wanted: Mapping[str, Any]) -> _Json | None:
+    """The schema of a `response_format`."""
     if wanted.get("type") == "json_object":
-        return _ANY_OBJECT, None
+        return _ANY_OBJECT
     if wanted.get("type") == "json_schema" and isinstance(wanted.get("json_schema"), dict):
-        return checked_schema(wanted["json_schema"].get("schema"), status=_BAD), None
+        return checked_schema(wanted["json_schema"].get("schema"), status=_BAD)
     if wanted.get("type") != "text":
         raise ShapeError("`response_format` must be of the type text, json_object or json_schema", _BAD)
-    return None, None
+    return None
 
 
 def fit(prompt_tokens: int, wanted: int | None, limits: Limits, *, status: int = _BAD) -> int:

@@ -1,0 +1,1 @@
+"""What is said on the wire: signatures, HTTP/1.1, event streams. Pure: bytes in, bytes out."""
