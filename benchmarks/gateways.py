@@ -31,6 +31,8 @@ PINNED = ROOT / "benchmarks" / "requirements"
 CALLED, STREAMED = ("now", "d20"), ("b16", "b400", "p60-100")
 """The stub's endpoints, which are the models' names too."""
 BOOT_LIMIT_S = 90
+LIMITS = ("--requests-per-minute", "100000000", "--tokens-per-minute", "100000000000", "--concurrency", "100000")
+"""On, and never reached."""
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
@@ -127,15 +129,17 @@ def ours(folder: Path, stub_url: str, port: int) -> Prepared:
     config.write_text(yaml.safe_dump(document), "utf-8")
     environment = {**_aws(stub_url), "LLMDEPLOY_HOME": str(folder / "home")}
     llmdeploy = str(Path(sys.executable).with_name("llmdeploy"))
-    made = subprocess.run(
-        [llmdeploy, "gateway", "keys", "create", "bench", "--config", str(config), "--json"],
-        cwd=folder,
-        env=environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    key = json.loads(made.stdout)["key"]
+    keys = [
+        sys.executable,
+        "-c",
+        "from llm_deploy.cli.gateway_keys import app; app()",
+        "create",
+        "bench",
+        "--json",
+        *LIMITS,
+    ]
+    made = subprocess.run(keys, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    key = json.loads(made.stdout)["secret"]
     return Prepared([llmdeploy, "gateway", "run", str(config)], environment, (f"Authorization: Bearer {key}",))
 
 

@@ -85,25 +85,25 @@ _CODES: Mapping[str, type[LlmDeployError]] = {
 """By error code. Source: the service models of SageMaker, IAM, STS, Application Auto Scaling; AWS's common errors;
 botocore's own list of throttling codes."""
 
-_TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError]], ...] = (
-    (re.compile(r"^Could not find "), NotFoundError),
-    (re.compile(r"^Cannot create already existing "), ConflictError),
-    (re.compile(r"^Cannot update in-progress "), BusyError),
-    (re.compile(r"while it is in state "), BusyError),
-    (re.compile(r"is a base inference component for one or more associated"), BusyError),
-    (re.compile(r"service limit '"), QuotaError),
-    (re.compile(r"^Stack (with id \S+|\[\S+\]) does not exist"), NotFoundError),
+_TEXTS: tuple[tuple[str, type[LlmDeployError]], ...] = (
+    (r"^Could not find ", NotFoundError),
+    (r"^Cannot create already existing ", ConflictError),
+    (r"^Cannot update in-progress ", BusyError),
+    (r"while it is in state ", BusyError),
+    (r"is a base inference component for one or more associated", BusyError),
+    (r"service limit '", QuotaError),
+    (r"^Stack (with id \S+|\[\S+\]) does not exist", NotFoundError),
     (
-        re.compile(r"is in \w+_IN_PROGRESS state and can ?not be updated|deleted while in status \w+_IN_PROGRESS"),
+        r"is in \w+_IN_PROGRESS state and can ?not be updated|deleted while in status \w+_IN_PROGRESS",
         BusyError,
     ),
-    (re.compile(r"^Stack \[\S+\] already exists and cannot be created again"), ConflictError),
-    (re.compile(r"User is missing the following permissions"), AccessDeniedError),
-    (re.compile(r"(Error Code|HandlerErrorCode): AccessDenied"), AccessDeniedError),
-    (re.compile(r"Could not assume role|not able to assume|unable to assume the role", re.IGNORECASE), NotYetError),
+    (r"^Stack \[\S+\] already exists and cannot be created again", ConflictError),
+    (r"User is missing the following permissions", AccessDeniedError),
+    (r"(Error Code|HandlerErrorCode): AccessDenied", AccessDeniedError),
+    (r"(?i)Could not assume role|not able to assume|unable to assume the role", NotYetError),
 )
 """SageMaker hosting says nearly everything as `ValidationException`; only the text tells the cases apart. So does
-Application Auto Scaling where its caller lacks permissions on what is to scale."""
+Application Auto Scaling where its caller lacks permissions on what is to scale. Expressions, compiled when needed."""
 
 _HINTS: Mapping[type[LlmDeployError], str] = {
     AccessDeniedError: "Ask for the permission that is named, or deploy as the role of `llmdeploy create-roles`.",
@@ -318,7 +318,7 @@ def translate(error: Exception, action: str) -> LlmDeployError:
 
 def kind_of_error(words: str) -> type[LlmDeployError] | None:
     """What a service's words stand for, where another service passes them on (CloudFormation's events); else `None`."""
-    return next((kind for pattern, kind in _TEXTS if pattern.search(words)), None)
+    return next((kind for pattern, kind in _TEXTS if re.search(pattern, words)), None)
 
 
 def error_text(error: Exception) -> str:
@@ -331,7 +331,7 @@ def translate_answer(response: Mapping[str, Any], action: str) -> LlmDeployError
     """Our error for a service's, in the shape that botocore gives them: `Error` and `ResponseMetadata`. Pure."""
     details = response.get("Error", {})
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
-    by_text = next((kind for pattern, kind in _TEXTS if pattern.search(text)), None)
+    by_text = next((kind for pattern, kind in _TEXTS if re.search(pattern, text)), None)
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     otherwise = UnavailableError if status in _FAILED_BY_ITSELF else CloudError
     kind = _CODES.get(code) or by_text or otherwise

@@ -26,6 +26,8 @@ Ask = Callable[[GenerationRequest], AsyncGenerator[Chunk]]
 Clock = Callable[[], float]
 UNFINISHED = "Unfinished"
 TIMEOUT = "Timeout"
+_MOMENT_S = 1e-6
+"""The last request's own window belongs to the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,12 @@ class Outcome:
 
     Attributes:
         sent_until_s: When the last request was due, or when the run was stopped.
-        cpu_s: CPU of this process: what generating the load took.
+        cpu_s: CPU of this process until then: what generating the load took.
         interrupted: Somebody stopped it; what was under way then counts nowhere.
     """
 
     windows: Windows = field(default_factory=Windows)
     sent_until_s: float = 0.0
-    wall_s: float = 0.0
     cpu_s: float = 0.0
     interrupted: bool = False
 
@@ -111,6 +112,8 @@ class Run:
         self._began_s = 0.0
         self._changed_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: BaseException | None = None
+        self._over = asyncio.Event()
         self.outcome = Outcome()
         self.progress = Progress()
 
@@ -124,35 +127,42 @@ class Run:
 
     async def _run(self, sending: Coroutine[Any, Any, None]) -> Outcome:
         self._began_s, cpu_s = self._clock(), time.process_time()
-        sender, stopped = asyncio.ensure_future(sending), asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait({sender, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        self.outcome.sent_until_s = min(self._now(), self._bounds.duration_s)
+        sender = asyncio.create_task(sending)
+        ended = {asyncio.create_task(self._stop.wait()), asyncio.create_task(self._over.wait())}
+        waiting: set[asyncio.Task[Any]] = {sender, *ended}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        self.outcome.sent_until_s = min(self._now() + _MOMENT_S, self._bounds.duration_s)
+        self.outcome.cpu_s = time.process_time() - cpu_s
         try:
-            await self._drain(sender, stopped)
+            await self._drain(sender, ended)
         finally:
-            stopped.cancel()
-        self.outcome.wall_s, self.outcome.cpu_s = self._now(), time.process_time() - cpu_s
+            for each in ended:
+                each.cancel()
+        if self._broken is not None:
+            raise self._broken
         return self.outcome
 
-    async def _drain(self, sender: asyncio.Future[None], stopped: asyncio.Future[Any]) -> None:
+    async def _drain(self, sender: asyncio.Task[None], ended: set[asyncio.Task[Any]]) -> None:
         """Wait for what is under way; give up what is still not there, or all of it when the run was stopped."""
         deadline_s = self._now() + self._bounds.drain_s
-        while self._tasks and not stopped.done() and (left_s := deadline_s - self._now()) > 0:
-            waiting: set[asyncio.Future[Any]] = {stopped, *self._tasks}
-            await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        over = (self._stop, self._over)
+        while self._tasks and not any(each.is_set() for each in over) and (left_s := deadline_s - self._now()) > 0:
+            await asyncio.wait({*ended, *self._tasks}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         self.outcome.interrupted = self._stop.is_set()
-        sender.cancel()
-        for task in self._tasks:
+        given_up = {sender, *self._tasks}
+        for task in given_up:
             task.cancel()
-        given_up = await asyncio.gather(sender, *self._tasks, return_exceptions=True)
-        for result in given_up:
-            if isinstance(result, Exception):
-                raise result
+        await asyncio.gather(*given_up, return_exceptions=True)
+        if not sender.cancelled() and (error := sender.exception()) is not None:
+            raise error  # a trace with a wrong line, for example
 
     async def _pace(self, arrivals: Iterator[Arrival]) -> None:
         slots, late = asyncio.Semaphore(self._bounds.in_flight), False
         for number, arrival in enumerate(arrivals):
-            if arrival.at_s >= self._bounds.duration_s or number == self._bounds.requests:
+            if number == self._bounds.requests:
+                return
+            if arrival.at_s >= self._bounds.duration_s:
+                await asyncio.sleep(self._bounds.duration_s - self._now())
                 return
             if (ahead_s := arrival.at_s - self._now()) > 0:
                 late = False
@@ -180,8 +190,15 @@ class Run:
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """An error that is no model's failure is ours: it ends the run."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken = self._broken or error
+            self._over.set()
 
     async def _one(self, due_s: float, request: GenerationRequest, *, own_lag: bool) -> None:
         """Ask once and count what comes of it."""

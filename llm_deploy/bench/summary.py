@@ -64,7 +64,7 @@ def phase(load: Load, outcome: Outcome, slo: Slo, warm_up_s: float | None) -> Ph
         gap=percentiles(seen.gap),
         total=percentiles(seen.total),
         lag=percentiles(seen.lag),
-        cpu_share=outcome.cpu_s / max(outcome.wall_s, 1e-9),
+        cpu_share=outcome.cpu_s / max(end_s, 1e-9),
         ttft_shares=_shares(seen.ttft),
         total_shares=_shares(seen.total),
         series=[_moment(window, index, outcome.windows.width_s) for index, window in enumerate(outcome.windows)],
@@ -154,4 +154,9 @@ def generator(phases: Sequence[Phase]) -> Generator:
     """What generating the load cost, and whether it was too much."""
     share = max((each.cpu_share for each in phases), default=0.0)
     lag = max((each.lag.p99 for each in phases), default=0.0)
-    return Generator(cpu_share=share, lag_p99=lag, trusted=share <= MOST_CPU_SHARE and lag <= MOST_LAG_MS)
+    return Generator(cpu_share=share, lag_p99=lag, trusted=all(map(trusted, phases)))
+
+
+def trusted(phase: Phase) -> bool:
+    """Whether the generator was neither too busy nor too late for its figures to be the model's."""
+    return phase.cpu_share <= MOST_CPU_SHARE and phase.lag.p99 <= MOST_LAG_MS

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from llm_deploy.bench.histogram import Histogram
 
 MOST_WINDOWS = 240
-FIRST_WIDTH_S = 0.5
+FIRST_WIDTH_S = 0.25
 
 
 @dataclass(slots=True)

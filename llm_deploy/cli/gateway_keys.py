@@ -124,8 +124,11 @@ def show(key: Key, state: State = None, as_json: AsJson = False) -> None:
     spent, limits = document.pop("spent"), document.pop("limits")
     for field, value in (document | limits).items():
         typer.echo(f"{field.replace('_', ' '):<20} {_cell(value)}")
-    typer.echo(f"{'spent today':<20} {spent['today']} tokens of the day's budget")
-    typer.echo(f"{'spent in total':<20} {spent['total']} tokens of the whole budget")
+    for field, used, limit in (
+        ("spent today", spent["today"], limits["tokens_per_day"]),
+        ("spent in total", spent["total"], limits["tokens_total"]),
+    ):
+        typer.echo(f"{field:<20} {'-' if limit is None else f'{used} of {limit} tokens'}")
 
 
 @app.command("change")

@@ -18,14 +18,16 @@ def proxy(
 ) -> None:
     """Let programs that only speak OpenAI use an endpoint: on 127.0.0.1, without keys, until Ctrl-C."""
     from llm_deploy.gateway.app import build
-    from llm_deploy.gateway.found import of_endpoints
+    from llm_deploy.gateway.found import of_one
     from llm_deploy.gateway.server import listen, serve
+    from llm_deploy.targets.registry import connect
 
-    document = of_endpoints([name], target=target, keys="off")
+    session = connect(target).session
+    document = of_one(name, session)
     listener = listen(_HOST, port)
 
     def started(url: str) -> None:
         typer.echo(f"model {name} on {url}/v1")
         typer.echo(f"export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=none")
 
-    serve(build(document), listener, started=started)
+    serve(build(document, session=session), listener, started=started)

@@ -22,7 +22,10 @@ def serve(
     context: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and answer together.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Engine threads; more than 1 needs an idle machine.")] = 1,
 ) -> None:
-    """Serve a model until Ctrl-C: SageMaker's container contract, TGI's and OpenAI's routes."""
+    """Serve a model until Ctrl-C: SageMaker's container contract with TGI's and OpenAI's routes.
+
+    An embedding model (minilm) is served with OpenAI's /v1/embeddings and TEI's /embed and /rerank.
+    """
     command = [sys.executable, "-m", "llm_deploy.serving", "--exit-with-parent", *_model(model)]
     command += ["--host", host, "--port", str(port), "--dialect", dialect]
     command += ["--parallel", str(parallel), "--threads", str(threads)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llm_deploy.client.addresses import is_url
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.sagemaker_target import Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 
 if TYPE_CHECKING:
     from llm_deploy.client.model import Model

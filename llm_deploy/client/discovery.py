@@ -11,7 +11,6 @@ from llm_deploy.client.clients import lookup_client
 from llm_deploy.client.sagemaker_errors import translate
 from llm_deploy.dialects.registry import DIALECTS
 from llm_deploy.errors import AccessDeniedError, InferenceRequestError, UnreachableError
-from llm_deploy.resource import TAG_DIALECT, TAG_SAMPLING, tag_map
 
 T = TypeVar("T")
 
@@ -50,6 +49,8 @@ def discover(session: Any, endpoint_name: str, *, component: str | None, dialect
     """
     if component is not None and dialect != _UNKNOWN_DIALECT:
         return Found(component, dialect)
+    from llm_deploy.resource import TAG_DIALECT, TAG_SAMPLING  # noqa: PLC0415 - what is said need not be looked up
+
     client = lookup_client(session)
     described: dict[str, Any] = _asked(
         lambda: client.describe_endpoint(EndpointName=endpoint_name), endpoint_name, otherwise={}
@@ -85,6 +86,8 @@ def _asked(ask: Callable[[], T], endpoint_name: str, *, otherwise: T) -> T:
 def _tags(client: Any, described: Mapping[str, Any]) -> dict[str, str]:  # noqa: ANN401 - boto3 ships no types
     if not described:
         return {}
+    from llm_deploy.resource import tag_map  # noqa: PLC0415 - as above
+
     return tag_map(client.list_tags(ResourceArn=described["EndpointArn"])["Tags"])
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llm_deploy.client.headers import with_key
-from llm_deploy.client.http_target import HttpTarget
 from llm_deploy.client.model import Model
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.payload import request_of
 from llm_deploy.client.sagemaker_target import SagemakerTarget, Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
+from llm_deploy.dialects.types import Generation, GenerationRequest
+
+if TYPE_CHECKING:
+    from llm_deploy.client.queued import Ticket
 
 
 class LLMInferenceSagemakerEndpoint(Model):
@@ -60,6 +62,23 @@ class LLMInferenceSagemakerEndpoint(Model):
         )
         patience = patience or Patience(wait_for_capacity_s=wait_for_capacity_s)
         super().__init__(target, answer_timeout_s=answer_timeout_s, patience=patience)
+        self._sagemaker = target
+
+    def submit(self, request: GenerationRequest) -> Ticket:
+        """Put a request into an asynchronous endpoint's queue; the ticket may be kept, and redeemed by another process.
+
+        Raises:
+            InferenceRequestError: The endpoint has no queue.
+        """
+        return self._sagemaker.submit(request)
+
+    def redeem(self, ticket: Ticket) -> Generation | None:
+        """The answer to what was submitted; `None`: not yet. It may be asked for again while S3 keeps it.
+
+        Raises:
+            InferenceError: The endpoint could not answer.
+        """
+        return self._sagemaker.redeem(ticket)
 
 
 class LLMInferenceHttpEndpoint(Model):
@@ -87,6 +106,10 @@ class LLMInferenceHttpEndpoint(Model):
         wait_for_capacity_s: float = 0.0,
         patience: Patience | None = None,
     ) -> None:
+        # Half of what this module would cost whoever calls SageMaker only.
+        from llm_deploy.client.headers import with_key  # noqa: PLC0415 - see above
+        from llm_deploy.client.http_target import HttpTarget  # noqa: PLC0415 - see above
+
         target = HttpTarget(
             url,
             defaults=request_of(default_payload),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_deploy.client.headers import with_key
 from llm_deploy.client.http_target import HttpTarget
@@ -11,7 +12,11 @@ from llm_deploy.client.model_async import AsyncModel
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.payload import request_of
 from llm_deploy.client.sagemaker_target import SagemakerTarget, Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
+from llm_deploy.dialects.types import Generation, GenerationRequest
+
+if TYPE_CHECKING:
+    from llm_deploy.client.queued import Ticket
 
 
 class AsyncLLMInferenceSagemakerEndpoint(AsyncModel):
@@ -43,6 +48,15 @@ class AsyncLLMInferenceSagemakerEndpoint(AsyncModel):
         )
         patience = patience or Patience(wait_for_capacity_s=wait_for_capacity_s)
         super().__init__(target, answer_timeout_s=answer_timeout_s, patience=patience)
+        self._sagemaker = target
+
+    async def submit(self, request: GenerationRequest) -> Ticket:
+        """See `LLMInferenceSagemakerEndpoint.submit`."""
+        return await asyncio.to_thread(self._sagemaker.submit, request)
+
+    async def redeem(self, ticket: Ticket) -> Generation | None:
+        """See `LLMInferenceSagemakerEndpoint.redeem`."""
+        return await asyncio.to_thread(self._sagemaker.redeem, ticket)
 
 
 class AsyncLLMInferenceHttpEndpoint(AsyncModel):

@@ -36,7 +36,13 @@ class Headers(Mapping[str, str]):
 
 
 def with_key(headers: Mapping[str, str] | None, api_key: str | None) -> Headers:
-    """The headers, and a key as OpenAI-compatible servers take it."""
+    """The headers, and a key as OpenAI-compatible servers take it.
+
+    Raises:
+        SpecError: One of them cannot be sent.
+    """
+    if api_key is not None and not (api_key and _sendable(api_key)):
+        raise SpecError("the API key cannot be sent", hint="Has it a line end, a blank, or nothing in it?")
     bearer = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     return Headers({**bearer, **(headers or {})})
 

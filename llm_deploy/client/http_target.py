@@ -37,7 +37,7 @@ class HttpTarget:
         self._at: Addresses = addresses(bare, dialect)
         self._headers = Headers({**login, **headers})
         self._label = Label(model or "", "openai" if self._at.dialect.startswith("openai") else "llmdeploy", bare)
-        self._asked = Asked(self._at.dialect, model)
+        self._asked = Asked(self._at.dialect, model, sure=self._at.prompts != self._at.chats)
         self._shapes = Shapes(self._at.shapes, model)
 
     def known_defaults(self) -> GenerationRequest:

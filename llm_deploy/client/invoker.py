@@ -125,6 +125,7 @@ class Invoker:
                 seen.take(chunk)
                 yield chunk
         except Exception as error:
+            seen.failed = True
             span.fail(error)
             raise
         finally:

@@ -123,6 +123,7 @@ class AsyncInvoker:
                     seen.take(chunk)
                     yield chunk
         except Exception as error:
+            seen.failed = True
             span.fail(error)
             raise
         finally:

@@ -34,6 +34,7 @@ try:
     from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
     from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
     from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+    from langchain_core.utils.pydantic import is_basemodel_subclass
 except ImportError as missing:
     from llm_deploy.errors import MissingExtraError
 
@@ -46,7 +47,7 @@ from llm_deploy.client.chat import chat_request
 from llm_deploy.client.model import Model
 from llm_deploy.client.model_async import AsyncModel
 from llm_deploy.client.sagemaker_target import Via
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest, TokenCounts, ToolCall
 from llm_deploy.errors import InferenceRequestError
 
@@ -65,6 +66,7 @@ class ChatLlmDeploy(BaseChatModel):
         target: An endpoint of SageMaker or of the local cloud by its name, or a URL; see `llm_deploy.client.connect`.
         model: Named in requests to servers of several models.
         max_tokens, temperature, top_p, seed, stop: Go before the target's own defaults.
+        parameters: Others, in TGI's or our names, for example `{"repetition_penalty": 1.1}`.
         timeout_s: Most seconds for a whole answer.
         session: An `llm_deploy.aws.Session` or a `boto3.Session` for names; from the environment otherwise.
     """
@@ -85,6 +87,7 @@ class ChatLlmDeploy(BaseChatModel):
     top_p: float | None = None
     seed: int | None = None
     stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    parameters: dict[str, Any] = Field(default_factory=dict)
     timeout_s: float | None = Field(default=None, alias="timeout")
     wait_for_capacity_s: float = 0.0
 
@@ -185,7 +188,7 @@ class ChatLlmDeploy(BaseChatModel):
         document, parser = _schema(schema)
         bound = self.bind(
             json_schema=document,
-            ls_structured_output_format={"kwargs": {"method": "json_schema"}, "schema": document},
+            ls_structured_output_format={"kwargs": {"method": "json_schema"}, "schema": convert_to_json_schema(schema)},
             **kwargs,
         )
         if not include_raw:
@@ -239,7 +242,7 @@ class ChatLlmDeploy(BaseChatModel):
             "seed": self.seed,
             "stop": stop or self.stop,
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return self.parameters | {name: value for name, value in given.items() if value is not None}
 
     def _request(
         self, default: GenerationRequest, messages: list[BaseMessage], stop: list[str] | None, given: Mapping[str, Any]
@@ -285,9 +288,9 @@ class ChatLlmDeploy(BaseChatModel):
 
 def _schema(schema: dict[str, Any] | type) -> tuple[dict[str, Any], Runnable[Any, Any]]:
     """What the engine is bound to, and what reads its answer."""
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema.model_json_schema(), PydanticOutputParser(pydantic_object=schema)
-    return convert_to_json_schema(schema), JsonOutputParser()
+    if isinstance(schema, type) and is_basemodel_subclass(schema):  # of either major version of pydantic
+        return convert_to_json_schema(schema, strict=True), PydanticOutputParser(pydantic_object=schema)
+    return convert_to_json_schema(schema, strict=True), JsonOutputParser()
 
 
 _OF_A_CHAT = frozenset({"tools", "tool_choice", "json_schema", "regex"})

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -89,6 +87,7 @@ def tls_context(authorities: str | None) -> SSLContext:
         SpecError: The file of authorities is none.
     """
     import ssl  # noqa: PLC0415 - 15 ms that only TLS needs
+    from pathlib import Path  # noqa: PLC0415 - as above
 
     path = _aws_bundle() if authorities == AWS_AUTHORITIES else authorities
     try:
@@ -103,6 +102,9 @@ def tls_context(authorities: str | None) -> SSLContext:
 
 
 def _aws_bundle() -> str | None:
+    from importlib.util import find_spec  # noqa: PLC0415 - as above
+    from pathlib import Path  # noqa: PLC0415 - as above
+
     for package in ("certifi", "botocore"):
         found = find_spec(package)  # finds it without importing it
         for place in (found.submodule_search_locations or ()) if found else ():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +14,12 @@ T = TypeVar("T")
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 8.0
 _CAPACITY_PAUSE_S = 5.0
+
+
+def _random() -> float:
+    import random  # noqa: PLC0415 - 3 ms that only a second attempt needs
+
+    return random.random()  # noqa: S311 - how long to wait is no secret
 
 
 async def _sleep_async(seconds: float) -> None:
@@ -39,7 +44,7 @@ class Patience:
     wait_for_capacity_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = _random
     sleep_async: Callable[[float], Awaitable[None]] = _sleep_async
 
     def repeat(self, ask: Callable[[], T]) -> T:

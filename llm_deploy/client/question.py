@@ -39,13 +39,18 @@ NOBODY = Label("", "")
 
 
 class Asked:
-    """In which dialect a model is asked; where it is unknown, the first answered prompt tells."""
+    """In which dialect a model is asked; where it is unknown, the first answered prompt tells.
+
+    Args:
+        model: Named in each body, where the dialect has a place for it.
+        sure: No other dialect is tried, since the address takes this one only.
+    """
 
     __slots__ = ("_for_chats", "_for_prompts", "_order")
 
-    def __init__(self, name: str, model: str | None = None) -> None:
-        known_dialect(name)
-        self._order = tuple(_naming(each, model) for each in asking_order(name))
+    def __init__(self, name: str, model: str | None = None, *, sure: bool = False) -> None:
+        first = known_dialect(name)
+        self._order = tuple(_naming(each, model) for each in ((first,) if sure else asking_order(name)))
         self._for_chats = self._order[0]  # messages are said alike in every dialect that may be tried
         self._for_prompts = self._order[0] if len(self._order) == 1 else None
 

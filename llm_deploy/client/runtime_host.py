@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
-from pathlib import Path
-
-_FILE = Path(__file__).parent / "data" / "partitions.json"
 
 
 def runtime_url(region: str) -> str | None:
@@ -20,5 +16,8 @@ def runtime_url(region: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _partitions() -> tuple[tuple[str, str], ...]:
-    document = json.loads(_FILE.read_text("utf-8"))
+    import json  # noqa: PLC0415 - addresses of one's own need neither
+    from pathlib import Path  # noqa: PLC0415 - as above
+
+    document = json.loads((Path(__file__).parent / "data" / "partitions.json").read_text("utf-8"))
     return tuple((each["regions"], each["suffix"]) for each in document["partitions"])

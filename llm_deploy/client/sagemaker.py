@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_deploy.client.courier import Courier
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.route import fast_route
-from llm_deploy.client.sagemaker_botocore import BotocoreTransport
 from llm_deploy.client.sagemaker_peer import RuntimePeer
 from llm_deploy.client.transport import OpenStream
+
+if TYPE_CHECKING:
+    from llm_deploy.client.sagemaker_botocore import BotocoreTransport
 
 
 class SagemakerTransport:
@@ -59,6 +61,8 @@ class SagemakerTransport:
         route = fast_route(self._session, f"call endpoint {self._endpoint_name}")
         timeout_s, component = self._answer_timeout_s, self._component
         if route is None:
+            from llm_deploy.client.sagemaker_botocore import BotocoreTransport  # noqa: PLC0415 - rarely needed
+
             return BotocoreTransport(
                 self._endpoint_name,
                 session=self._session,

@@ -8,7 +8,6 @@ from typing import Any
 from llm_deploy.client.courier_async import AsyncCourier
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.route import fast_route
-from llm_deploy.client.sagemaker_botocore import BotocoreTransport
 from llm_deploy.client.sagemaker_peer import RuntimePeer
 from llm_deploy.client.threaded import ThreadedTransport
 from llm_deploy.client.transport import AsyncOpenStream
@@ -56,6 +55,8 @@ class AsyncSagemakerTransport:
         route = fast_route(self._session, f"call endpoint {self._endpoint_name}")
         timeout_s, component = self._answer_timeout_s, self._component
         if route is None:
+            from llm_deploy.client.sagemaker_botocore import BotocoreTransport  # noqa: PLC0415 - rarely needed
+
             reference = BotocoreTransport(
                 self._endpoint_name,
                 session=self._session,

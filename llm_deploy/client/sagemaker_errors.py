@@ -37,41 +37,39 @@ COMPONENT_HINT = (
     "inference_component_name in Python."
 )
 
-_VALIDATION_TEXTS: tuple[tuple[re.Pattern[str], type[LlmDeployError], str | None], ...] = (
-    (re.compile(r"has no capacity to process"), NoCapacityError, CAPACITY_HINT),
-    (re.compile(r"^Endpoint .* not found", re.DOTALL), NotFoundError, ENDPOINT_HINT),
-    (re.compile(r"^Could not find endpoint "), NotFoundError, ENDPOINT_HINT),
-    (re.compile(r"Inference Component Name header is required"), InferenceRequestError, COMPONENT_HINT),
-    (re.compile(r"[Ii]nference [Cc]omponent .*(not found|does not exist)"), NotFoundError, COMPONENT_HINT),
-    (re.compile(r"^Could not find "), NotFoundError, COMPONENT_HINT),
+_VALIDATION_TEXTS: tuple[tuple[str, type[LlmDeployError], str | None], ...] = (
+    (r"has no capacity to process", NoCapacityError, CAPACITY_HINT),
+    (r"(?s)^Endpoint .* not found", NotFoundError, ENDPOINT_HINT),
+    (r"^Could not find endpoint ", NotFoundError, ENDPOINT_HINT),
+    (r"Inference Component Name header is required", InferenceRequestError, COMPONENT_HINT),
+    (r"[Ii]nference [Cc]omponent .*(not found|does not exist)", NotFoundError, COMPONENT_HINT),
+    (r"^Could not find ", NotFoundError, COMPONENT_HINT),
 )
 """SageMaker runtime says many things as `ValidationError`; only the text tells them apart.
 
 Source: reports by users of SageMaker, in public issue threads.
 """
 
-_CONTAINER_TIMEOUT = re.compile(r"Your invocation timed out while waiting for a response")
-_STREAM_TIMEOUT = re.compile(r"did not complete sending the inference response in the allotted time")
+_CONTAINER_TIMEOUT = "Your invocation timed out while waiting for a response"
+_STREAM_TIMEOUT = "did not complete sending the inference response in the allotted time"
 """Of `ModelStreamError`; its member `ErrorCode` (ModelInvocationTimeExceeded) says it too, but botocore drops it."""
 
-_QUOTED_MESSAGE = re.compile(
-    r'^Received (?:server|client) error \((\d+)\) from \S+ with message "(.*)"\.? See ', re.DOTALL
-)
+_QUOTED_MESSAGE = r'(?s)^Received (?:server|client) error \((\d+)\) from \S+ with message "(.*)"\.? See '
 
 
 def _validation(details: Mapping[str, Any], action: str) -> LlmDeployError:
     text = str(details.get("Message", ""))
     for pattern, kind, hint in _VALIDATION_TEXTS:
-        if pattern.search(text):
+        if re.search(pattern, text):
             return kind(f"cannot {action}: {text}", hint=hint)
     return InferenceRequestError(f"cannot {action}: {text}")
 
 
 def _model(details: Mapping[str, Any], action: str) -> LlmDeployError:
     text = str(details.get("Message", ""))
-    if _CONTAINER_TIMEOUT.search(text) or _CONTAINER_TIMEOUT.search(str(details.get("OriginalMessage", ""))):
+    if _CONTAINER_TIMEOUT in text or _CONTAINER_TIMEOUT in str(details.get("OriginalMessage", "")):
         return InferenceTimeoutError(f"cannot {action}: {text}", hint=TIMEOUT_HINT)
-    quoted = _QUOTED_MESSAGE.match(text)
+    quoted = re.match(_QUOTED_MESSAGE, text)
     status = details.get("OriginalStatusCode") or (int(quoted[1]) if quoted else None)
     original = str(details.get("OriginalMessage") or (quoted[2] if quoted else text))
     return model_error(original, status=status, where=f"cannot {action}: the model server")
@@ -88,7 +86,7 @@ def _cloud(details: Mapping[str, Any], action: str) -> LlmDeployError:
 
 def _broken_model_stream(details: Mapping[str, Any], action: str) -> LlmDeployError:
     text = f"{action}: {details.get('Message', '')} (ModelStreamError)"
-    if _STREAM_TIMEOUT.search(text):
+    if _STREAM_TIMEOUT in text:
         return InferenceTimeoutError(text, hint="SageMaker allows a stream 8 minutes; ask for fewer new tokens.")
     return StreamBrokenError(text)
 

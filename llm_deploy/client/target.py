@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from llm_deploy.client.embedder import Embedder
-from llm_deploy.client.invoker import Invoker
 from llm_deploy.client.patience import Patience
 from llm_deploy.dialects.types import GenerationRequest
 
 if TYPE_CHECKING:
+    from llm_deploy.client.embedder import Embedder
     from llm_deploy.client.embedder_async import AsyncEmbedder
+    from llm_deploy.client.invoker import Invoker
     from llm_deploy.client.invoker_async import AsyncInvoker
 
 

@@ -20,6 +20,7 @@ class Seen:
     counts: TokenCounts = field(default_factory=TokenCounts)
     reason: str | None = None
     first_token_s: float | None = None
+    failed: bool = False
 
     def take(self, chunk: Chunk) -> None:
         """Note one chunk."""
@@ -74,7 +75,7 @@ def note_answer(span: spans.Span, answer: Generation) -> None:
 
 def note_stream(span: spans.Span, seen: Seen) -> None:
     """Say what had come back when the stream ended; of one that was left, that it was."""
-    if seen.reason is None:
+    if seen.reason is None and not seen.failed:
         span.set(**{conventions.CANCELLED: True})
     span.set(**conventions.answer(
         text="".join(seen.texts),

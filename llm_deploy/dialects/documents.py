@@ -22,6 +22,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 def load(data: bytes) -> Any:  # noqa: ANN401 - a JSON document
     """The document in these bytes; what is no UTF-8 in them becomes U+FFFD.
 
+    Whole numbers beyond 64 bits may be read as fractions.
+
     Raises:
         ValueError, RecursionError: They are no JSON.
     """
@@ -29,7 +31,7 @@ def load(data: bytes) -> Any:  # noqa: ANN401 - a JSON document
         try:
             return orjson.loads(data)
         except ValueError:
-            pass  # the standard library also reads NaN, lone surrogates and numbers beyond 64 bits
+            pass  # the standard library also reads NaN and lone surrogates
     return json.loads(data.decode("utf-8-sig", errors="replace"))
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from llm_deploy.dialects import documents, lmi, openai, tgi
 from llm_deploy.dialects.failures import error_for, failure_in
+from llm_deploy.dialects.names import check_name
 from llm_deploy.dialects.protocols import Dialect, StreamDecoder
 from llm_deploy.dialects.stream import MALFORMED, AnswerDecoder, EventReader, quote
 from llm_deploy.dialects.types import Generation, GenerationRequest
-from llm_deploy.errors import InferenceRequestError, SpecError, WireFormatError
-
-DialectName = Literal["tgi", "openai", "openai-chat", "lmi", "auto"]
-"""`openai-chat`: chat completions only (SGLang). `auto`: asks in TGI's shape, reads whatever comes."""
+from llm_deploy.errors import InferenceRequestError, WireFormatError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +71,7 @@ def dialect(name: str) -> Dialect:
     Raises:
         SpecError: There is none.
     """
-    if name not in DIALECTS:
-        raise SpecError(f"unknown dialect {name!r}", hint=f"Choose one of: {', '.join(get_args(DialectName))}.")
+    check_name(name)
     return DIALECTS[name]
 
 

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.http import BodyTooLargeError, ClientGoneError, Receive, Request, Send
+from llm_deploy.emulator.native import is_native, refuse_native
 from llm_deploy.emulator.protocol.model import load
 from llm_deploy.emulator.protocol.validate import WrongTypeError, check_input, check_output
 from llm_deploy.emulator.service import Call, Cloud, JsonService, RawHandler, ServiceError, is_own, log, not_implemented
@@ -159,7 +160,9 @@ async def answer_json(cloud: Cloud, service: JsonService, request: Request) -> N
 async def write_refusal(request: Request, error: ServiceError) -> None:
     """Write an error in the protocol of the request."""
     protocol = getattr(error, "protocol", "json")
-    if protocol == "json":
+    if is_native(request.path):
+        await refuse_native(request, error)
+    elif protocol == "json":
         await refuse(request, error)
     else:
         await refuse_xml(request, error, wrapped=protocol == "query")

@@ -130,6 +130,21 @@ async def _assume_objects(bucket: str, prefix: str) -> bool:
     return True
 
 
+async def _no_object(bucket: str, key: str, limit_bytes: int) -> bytes | None:
+    del bucket, key, limit_bytes
+    return None
+
+
+async def _cannot_write(bucket: str, key: str, body: bytes, content_type: str) -> bool:
+    del bucket, key, body, content_type
+    return False
+
+
+async def _cannot_publish(topic: str, message: str) -> bool:
+    del topic, message
+    return False
+
+
 def _unheard(principal: str, decisions: list[list[str]]) -> None:
     del principal, decisions
 
@@ -175,6 +190,9 @@ class Hooks:
         make_service_role: `(service, name)`: makes the service-linked role of a service, in IAM.
         needs_service_role: Told the service whose service-linked role a call has needed. Must not block.
         s3_has_objects: Whether anything lies at `(bucket, key prefix)`.
+        s3_read: The object at `(bucket, key)` of at most so many bytes; `None` when it is not there or larger.
+        s3_write: `(bucket, key, body, content type)`: writes an object; says whether it could.
+        sns_publish: `(topic's ARN, message)`: says whether the topic took it.
         write_log: `(group, stream, line)`, a line of a container's output. Must not block.
         metric: `(name, dimensions, value, unit)`, one datapoint of namespace AWS/SageMaker, now. Must not block.
         alarms_on: Those of these alarms, by name, that are in state ALARM.
@@ -189,6 +207,9 @@ class Hooks:
     make_service_role: Callable[[str, str], Awaitable[None]] = _no_role
     needs_service_role: Callable[[str], None] = _forget
     s3_has_objects: Callable[[str, str], Awaitable[bool]] = _assume_objects
+    s3_read: Callable[[str, str, int], Awaitable[bytes | None]] = _no_object
+    s3_write: Callable[[str, str, bytes, str], Awaitable[bool]] = _cannot_write
+    sns_publish: Callable[[str, str], Awaitable[bool]] = _cannot_publish
     write_log: Callable[[str, str, str], None] = _drop_line
     metric: Callable[[str, Mapping[str, str], float, str], None] = _drop_metric
     alarms_on: Callable[[Sequence[str]], list[str]] = _no_alarms

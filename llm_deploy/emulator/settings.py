@@ -38,6 +38,7 @@ class CloudSettings:
         speed: Virtual seconds per real second; every duration of the ledger is divided by it.
         model_server: Command of one container; empty means that no container can start.
         model_name: The stand-in model that the command serves.
+        embedding_model_name: The one that it serves for images of embedding servers.
         split: Cut event-stream frames at arbitrary places.
         iam: Check signatures and permissions.
         seed: Seed of everything random (instance ids, places of the cuts); `None` takes one from the system.
@@ -50,6 +51,7 @@ class CloudSettings:
     account: str = "000000000000"
     model_server: tuple[str, ...] = ()
     model_name: str = "smollm2-135m-instruct"
+    embedding_model_name: str = "all-minilm-l6-v2"
     backend_path: Path | None = None
     split: bool = True
     iam: bool = True

@@ -21,6 +21,7 @@ class Sharing:
 
     Attributes:
         processes: Alive in the last seconds, this one included.
+        generation: Grows when what each process may use has changed; accounts notice at their next request.
         sole: Nobody can join: the state is a file that this process has locked.
         offline: The database did not answer the last time.
         active: Accounts of which the database has to be told something.
@@ -28,10 +29,11 @@ class Sharing:
         wake: Called when a request has passed on credit, so that the database is asked at once.
     """
 
-    __slots__ = ("active", "lost", "offline", "processes", "sole", "wake")
+    __slots__ = ("active", "generation", "lost", "offline", "processes", "sole", "wake")
 
     def __init__(self, *, sole: bool) -> None:
         self.processes = 1
+        self.generation = 0
         self.sole = sole
         self.offline = False
         self.active: set[Account] = set()
@@ -69,6 +71,7 @@ class Account:
     __slots__ = (
         "caller",
         "concurrency",
+        "generation",
         "idle_for",
         "in_flight",
         "lifetime",
@@ -105,6 +108,7 @@ class Account:
     def divide(self, now_s: float) -> None:
         """Take this process's part of the limits."""
         limits, sharing = self.record.limits, self.sharing
+        self.generation = sharing.generation
         self.requests = _bucket(self.requests, limits.requests_per_minute, sharing, now_s)
         self.tokens = _bucket(self.tokens, limits.tokens_per_minute, sharing, now_s)
         self.concurrency = math.inf if limits.concurrency is None else math.ceil(limits.concurrency / sharing.processes)

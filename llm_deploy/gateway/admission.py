@@ -88,6 +88,8 @@ class Admission:
         ):
             raise self._denied(account, scope, model)
         now_s = self._monotonic_s()
+        if account.generation != self.sharing.generation:
+            account.divide(now_s)
         refusal = self._refusal(account, tokens, now_s)
         tally = account.tallies.get((model, scope)) or account.tally(model, scope)
         account.sharing.active.add(account)
@@ -107,13 +109,14 @@ class Admission:
                 account.update(record, now_s, today)
 
     def divide(self, processes: int, *, offline: bool) -> None:
-        """Take this process's part of all limits, where how many share them or the database's health has changed."""
+        """Take this process's part of all limits, where how many share them or the database's health has changed.
+
+        Each account does so at its next request: a hundred thousand of them at once would hold the loop up.
+        """
         if (processes, offline) == (self.sharing.processes, self.sharing.offline):
             return
         self.sharing.processes, self.sharing.offline = processes, offline
-        now_s = self._monotonic_s()
-        for account in self.accounts.values():
-            account.divide(now_s)
+        self.sharing.generation += 1
 
     def today(self) -> int:
         """The number of the UTC day, see `limits.day`."""

@@ -143,7 +143,9 @@ class Gateway:
 
         if self.config.rag is not None:
             await self._open_rag(models)
-        app = rest.build(openapi.document(keys=self.config.keys == "required"), self._rag_service)
+        most = {name: model.settings.max_tokens for name, model in models.items()}
+        described = openapi.document(keys=self.config.keys == "required", models=most)
+        app = rest.build(described, self._rag_service)
         self._rest = app
         if self.config.rag is not None and self._rag_service is not None:
             from llm_deploy.gateway.rag_route import RagRoute  # noqa: PLC0415 - as above

@@ -86,9 +86,12 @@ def _parameters(document: dict[str, Any]) -> dict[str, Any]:
 def _max_tokens(kind: Kind, document: dict[str, Any]) -> int | None:
     if kind == "generate":
         found = (document.get("parameters") or {}).get("max_new_tokens")
-    else:
-        found = document.get("max_completion_tokens") or document.get("max_tokens")
-    return None if found is None else int(found)
+        return None if found is None else int(found)
+    old, new = document.get("max_tokens"), document.get("max_completion_tokens")
+    if old is None or new is None:
+        found = new if old is None else old
+        return None if found is None else int(found)
+    return int(max(old, new))  # engines differ in which of the two they take
 
 
 def written(document: dict[str, Any]) -> bytes:

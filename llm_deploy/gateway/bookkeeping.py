@@ -35,6 +35,7 @@ class Bookkeeping:
         self._wall_s = wall_s
         self._keys_usable_s = keys_usable_s
         self._revision = 0
+        self._idle_after = 1 if self._sharing.sole else IDLE_AFTER
         self._pending: dict[UsageKey, Counts] = {}
         self._batch: Batch | None = None
         self._written = 0
@@ -57,14 +58,14 @@ class Bookkeeping:
             self._pending = {}
         return Work(self._batch, claims, self._revision)
 
-    def accept(self, answer: Answer) -> None:
+    def accept(self, work: Work | None, answer: Answer) -> None:
         """The database has answered: the batch is written, grants are renewed, changed keys take effect."""
         if not self.healthy:
             _log.warning("the gateway's database answers again")
         self.healthy = True
         self._admission.usable_until_s = self._wall_s() + self._keys_usable_s
-        if self._batch is not None:
-            self._written = self._batch.number
+        if work is not None and work.batch is not None and work.batch is self._batch:
+            self._written = work.batch.number
             self._batch = None
         self._revision = max(self._revision, answer.revision)
         self._admission.divide(answer.processes, offline=False)
@@ -74,6 +75,7 @@ class Bookkeeping:
 
     def fail(self, why: str) -> None:
         """The database has not answered; said once, until it does again."""
+        _log.debug("the gateway's database does not answer: %s", why)
         if self.healthy:
             _log.error("usage is kept in memory, for the gateway's database does not answer: %s", why)
         self.healthy = False
@@ -101,7 +103,7 @@ class Bookkeeping:
         for account in list(self._sharing.active):
             used = self._count(account, hour)
             account.idle_for = 0 if used or account.in_flight else account.idle_for + 1
-            if not account.in_flight and not used and (not account.budgets or account.idle_for > IDLE_AFTER + 1):
+            if account.idle_for and (not account.budgets or account.idle_for > self._idle_after + 1):
                 self._sharing.active.discard(account)
         if len(self._pending) > MOST_PENDING:
             self._pending = _coarser(self._pending)
@@ -117,7 +119,7 @@ class Bookkeeping:
 
     def _claims(self, account: Account, *, last: bool) -> list[Claim]:
         """What the account has used of its budgets. What it gives back counts from now on."""
-        idle = last or account.idle_for > IDLE_AFTER
+        idle = last or account.idle_for > self._idle_after
         return [
             Claim(
                 account.record.key_id,

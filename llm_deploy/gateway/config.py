@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llm_deploy.dialects.registry import DialectName
+from llm_deploy.dialects.names import DialectName
 from llm_deploy.gateway.state.config import StateConfig
 from llm_deploy.rag.config import RagConfig
 from llm_deploy.tracing.config import TracingConfig

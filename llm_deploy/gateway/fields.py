@@ -106,12 +106,16 @@ def _objects() -> Rule:
     )
 
 
-def _texts(*, limit: int) -> Rule:
+def _texts(*, limit: int, least: int = 0) -> Rule:
     return Rule(
-        lambda value: isinstance(value, list) and len(value) <= limit and all(isinstance(text, str) for text in value),
-        f"a list of at most {limit} texts",
-        {"type": "array", "items": {"type": "string"}, "maxItems": limit},
+        lambda value: isinstance(value, list) and least <= len(value) <= limit and all(map(_is_text, value)),
+        f"a list of {least} to {limit} texts",
+        {"type": "array", "items": {"type": "string"}, "minItems": least, "maxItems": limit},
     )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _either(one: Rule, other: Rule, *, required: bool = False) -> Rule:
@@ -186,7 +190,7 @@ CHAT: Fields = {
 
 COMPLETION: Fields = {
     **_MODEL,
-    "prompt": _either(_text(filled=True), _texts(limit=1), required=True),
+    "prompt": _either(_text(filled=True), _texts(limit=1, least=1), required=True),
     **_OPENAI,
     "logprobs": _integer(0, 5),
     "echo": _boolean(),
@@ -195,7 +199,7 @@ COMPLETION: Fields = {
 
 EMBEDDINGS: Fields = {
     **_MODEL,
-    "input": _either(_text(filled=True), _texts(limit=_MAX_ITEMS), required=True),
+    "input": _either(_text(filled=True), _texts(limit=_MAX_ITEMS, least=1), required=True),
     "encoding_format": Rule(
         lambda value: value in ("float", "base64"), "float or base64", {"type": "string", "enum": ["float", "base64"]}
     ),

@@ -61,7 +61,7 @@ class ApplicationTransport:
             await exchange.aclose()
             raise
         await exchange.aclose()
-        raise model_error(text, status=status, where="the model in this process")
+        raise model_error(text, status=status, where="the server")
 
     async def aclose(self) -> None:
         """Nothing to close: the engine is its backend's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -46,14 +47,27 @@ _REASONS: Final = {
 }
 
 
-def document(*, keys: bool) -> _Document:
-    """The whole document. `components.x-errors` holds the responses of refusals, for routes that are added."""
+EVENTS: Final[_Document] = {
+    "description": "Server-sent events.",
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
+
+
+def document(*, keys: bool, models: Mapping[str, int] | None = None) -> _Document:
+    """The whole document. `components.x-errors` holds the responses of refusals, for routes that are added.
+
+    Args:
+        keys: Whether API keys are asked for.
+        models: Names that requests may say, as examples, and how many tokens each generates at most.
+    """
     return {
         "openapi": "3.1.0",
         "info": {"title": "llm_deploy gateway", "version": version("llm-deploy")},
         "paths": {**{path: {"post": _hot(route)} for path, route in HOT_ROUTES.items()}, **_pages()},
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(models or {}),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             "x-errors": _errors("Error"),
         },
@@ -65,7 +79,7 @@ def _hot(route: HotRoute) -> _Document:
     name, _ = _BODIES[route.kind]
     content: _Document = {"application/json": {"schema": _ref(_ANSWERS[route.kind])}}
     if route.stream is not False:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": EVENTS}
     if route.stream:
         del content["application/json"]
     error = "GenerateError" if route.style == "tgi" else "Error"
@@ -121,7 +135,25 @@ def _object(**properties: _Document) -> _Document:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _schemas() -> _Document:
+def _request(table: fields.Fields, models: Mapping[str, int]) -> _Document:
+    found = fields.schema(table)
+    if models:
+        found["properties"]["model"]["examples"] = list(models)
+        _bound(found["properties"], max(models.values()))
+    return found
+
+
+def _bound(properties: _Document, most_tokens: int) -> None:
+    """What no model generates is no valid request."""
+    inner = properties.get("parameters", {}).get("anyOf", [{}])[0].get("properties", {})
+    for name in ("max_tokens", "max_completion_tokens", "max_new_tokens"):
+        for found in (properties, inner):
+            if name in found:
+                integer, null = found[name]["anyOf"]
+                found[name] = {"anyOf": [{**integer, "maximum": most_tokens}, null]}
+
+
+def _schemas(models: Mapping[str, int]) -> _Document:
     text: _Document = {"type": "string"}
     whole: _Document = {"type": "integer"}
     anything: _Document = {"type": "object"}
@@ -132,7 +164,7 @@ def _schemas() -> _Document:
     vector = _object(object={"const": "embedding"}, index=whole, embedding={})
     failure = _object(message=text, type=text, param=nullable_text, code=nullable_text)
     return {
-        **{name: fields.schema(table) for name, table in _BODIES.values()},
+        **{name: _request(table, models) for name, table in _BODIES.values()},
         "ChatCompletion": _object(object={"const": "chat.completion"}, **answer),
         "Completion": _object(object={"const": "text_completion"}, **answer),
         "EmbeddingList": _object(

@@ -74,7 +74,7 @@ class Opening:
         session = await self._session()
         if given.native:
             return await asyncio.to_thread(_native_lanes, given, session, Allowed(timeout_s, patience))
-        component, dialect = await asyncio.to_thread(self._found, session, given)
+        component, dialect = await self._found(session, given)
         transport = AsyncSagemakerTransport(
             given.endpoint or "",
             session=session,
@@ -84,12 +84,14 @@ class Opening:
         )
         return single_lane(transport, _SPEECH.get(dialect, "tgi"))
 
-    def _found(self, session: Any, given: documents.Backend) -> tuple[str | None, str]:  # noqa: ANN401 - as above
+    async def _found(self, session: Any, given: documents.Backend) -> tuple[str | None, str]:  # noqa: ANN401 - as above
         """Component and dialect; an endpoint that is not there yet does not keep the gateway from starting."""
         from llm_deploy.client.discovery import discover  # noqa: PLC0415 - as above
 
         try:
-            found = discover(session, given.endpoint or "", component=given.component, dialect=given.dialect or "auto")
+            found = await asyncio.to_thread(
+                discover, session, given.endpoint or "", component=given.component, dialect=given.dialect or "auto"
+            )
         except LlmDeployError as error:
             self.warn(f"endpoint {given.endpoint}: {error.message}")
             return given.component, given.dialect or "auto"

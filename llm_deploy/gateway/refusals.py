@@ -147,6 +147,8 @@ def backend_error(error: LlmDeployError, *, model: str) -> LlmDeployError:
 
 
 def _told(error: LlmDeployError) -> str:
+    if isinstance(error, WireFormatError):
+        return "the model's answer cannot be read"
     if isinstance(error, IndexUnavailableError):
         return "the index of documents cannot be used at the moment"
     message = _ADDRESS.sub("", error.message)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from llm_deploy.errors import LlmDeployError, NotFoundError
 from llm_deploy.gateway import desk
+from llm_deploy.gateway.openapi import EVENTS
 from llm_deploy.gateway.refusals import Refusal, refusal
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _merged(app: FastAPI, openapi: dict[str, Any]) -> dict[str, Any]:
     for path, operations in ours.get("paths", {}).items():
         for operation in operations.values():
             own = {status: told for status, told in operation["responses"].items() if status == "200"}
-            own["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+            own["200"]["content"]["text/event-stream"] = {"schema": EVENTS}
             operation["responses"] = own | openapi["components"]["x-errors"]
         paths[path] = operations
     schemas |= {

@@ -44,7 +44,8 @@ async def passages(document: Document, config: ChunkConfig, count: Count, *, mos
         heading = " > ".join(part for part in (document.title, each.section) if part)
         taken = (await count([heading]))[0] if heading else _SPECIAL_TOKENS
         room = limit - (taken if taken * _LEAST_SHARE <= limit else _SPECIAL_TOKENS)
-        units = await _units(each, document.kind == "code", room, count)
+        places = lines(each.text) if document.kind == "code" else spans(each.text)
+        units = await _units(each, places, room, count)
         for start, end in _packed(units, room, min(config.overlap, room // 2)):
             if len(found) >= MOST_PASSAGES:
                 return found
@@ -52,26 +53,28 @@ async def passages(document: Document, config: ChunkConfig, count: Count, *, mos
     return found
 
 
-async def _units(block: Block, code: bool, room: int, count: Count) -> list[_Unit]:  # noqa: FBT001 - private
-    """Sentences or lines with their sizes; what is too long for a passage is cut: into lines, then between words."""
-    places = lines(block.text) if code else spans(block.text)
+async def _units(block: Block, places: Sequence[Span], room: int, count: Count) -> list[_Unit]:
+    """The places with their sizes; what is too long for a passage is cut, and cut again until it fits."""
     sizes = await count([block.text[start:end] for start, end in places])
     found: list[_Unit] = []
     for (start, end), size in zip(places, sizes, strict=True):
         own = max(1, size - _SPECIAL_TOKENS)
-        found += [_Unit(start, end, own)] if own <= room else _cut(block.text, start, end, own, room)
+        if own <= room or end - start == 1:
+            found.append(_Unit(start, end, own))
+        else:
+            found += await _units(block, list(_pieces(block.text, start, end, room / own)), room, count)
     return found
 
 
-def _cut(text: str, start: int, end: int, tokens: int, room: int) -> Iterator[_Unit]:
-    """Pieces that fit if tokens are spread evenly, with a tenth to spare; cut between words where there are any."""
-    length = end - start
-    step = max(1, int(length * room * 0.9 / tokens))
+def _pieces(text: str, start: int, end: int, share: float) -> Iterator[Span]:
+    """Pieces of this share of a text's length, a tenth less; cut at a line's end or between words if it has any."""
+    step = max(1, int((end - start) * share * 0.9))
     while start < end:
         stop = min(end, start + step)
         if stop < end:
-            stop = max(text.rfind("\n", start + step // 2, stop), text.rfind(" ", start + step // 2, stop)) + 1 or stop
-        yield _Unit(start, stop, max(1, tokens * (stop - start) // length))
+            half = start + step // 2
+            stop = max(text.rfind("\n", half, stop), text.rfind(" ", half, stop)) + 1 or stop
+        yield start, stop
         start = stop
 
 

@@ -34,6 +34,9 @@ class StoreConfig(_Section):
 
     url: str | None = Field(None, pattern=r"^https?://", description="A Qdrant server; without it, embedded")
     api_key: SecretStr | None = Field(None, description="Of the server; also LLMDEPLOY_QDRANT_API_KEY")
+    engine: Literal["edge", "local"] = Field(
+        "edge", description="Embedded: Qdrant's own engine (qdrant-edge-py), or the local mode of its Python client"
+    )
     path: Path | None = Field(None, description="Folder of the embedded index; else `rag` in the state folder")
     timeout_s: float = Field(10.0, gt=0, le=600)
     quantization: Literal["none", "int8", "binary"] = Field(
@@ -42,8 +45,8 @@ class StoreConfig(_Section):
     on_disk: bool = Field(False, description="Keep the server's full vectors on its disk instead of in memory")
 
     def folder(self) -> Path:
-        """Where the embedded index is."""
-        return self.path or state_dir("local") / "rag"
+        """Where the embedded index is; each engine has files of its own."""
+        return (self.path or state_dir("local") / "rag") / self.engine
 
 
 class EmbeddingConfig(_Section):
@@ -74,8 +77,16 @@ class RerankConfig(_Section):
     url: str | None = Field(None, pattern=r"^https?://", description="`.../rerank` of TEI")
     endpoint_name: str | None = None
     api_key: SecretStr | None = None
-    candidates: int = Field(12, ge=1, le=200, description="How many of the best are ordered anew")
+    candidates: int = Field(8, ge=1, le=200, description="How many of the best are ordered anew")
+    fused: bool | None = Field(
+        None, description="Fuse the new order with the old one; if it is not said: for late interaction, which is weak"
+    )
     timeout_s: float = Field(30.0, gt=0, le=600)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether both orders count."""
+        return self.kind == "late-interaction" if self.fused is None else self.fused
 
     @model_validator(mode="after")
     def _address(self) -> Self:

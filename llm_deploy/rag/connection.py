@@ -1,22 +1,25 @@
 """The way to Qdrant: embedded in this process, or a server by URL. Its errors are translated here.
 
-Embedded Qdrant is a Python program that blocks for as long as a search takes and that one process at a time may open.
-All of it runs in one thread of its own, never on the event loop.
+Embedded Qdrant blocks for as long as a search takes, and one process at a time may open it. All of it runs in a thread
+of its own, never on the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from llm_deploy.errors import IndexUnavailableError, MissingExtraError, NotFoundError
 from llm_deploy.rag.config import StoreConfig
+
+Engine = Literal["edge", "local"]
 
 MOST_WAITING = 64
 """Calls that may wait for the one thread; more are refused at once."""
@@ -28,6 +31,7 @@ class Connection(Protocol):
     """Calls of Qdrant's client by name, on an event loop."""
 
     embedded: bool
+    indexes_payload: bool
     where: str
 
     async def call(self, method: str, /, **arguments: Any) -> Any:  # noqa: ANN401 - Qdrant's own types
@@ -44,20 +48,26 @@ class Connection(Protocol):
 
 def connect(store: StoreConfig) -> Connection:
     """A connection that opens itself with the first call; nothing is imported or asked here."""
-    return ServerConnection(store) if store.url else EmbeddedConnection(store.folder())
+    if store.url:
+        return ServerConnection(store)
+    return EmbeddedConnection(store.folder(), engine=store.engine)
 
 
 class EmbeddedConnection:
-    """Qdrant's local mode under a folder. Opening reads the whole index into memory.
+    """An index under a folder of this user's alone, in a thread of its own.
 
-    The folder is read with pickle, by Qdrant: it is made for this user alone; never open one from
-    elsewhere.
+    Args:
+        folder: Made when it is opened.
+        engine: `edge`: Qdrant's engine. `local`: its client's local mode, in Python, which reads all into memory when
+            it is opened, with pickle, so that a folder from elsewhere must not be opened.
     """
 
     embedded = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, engine: Engine = "edge") -> None:
         self.where = f"the embedded index {folder}"
+        self.indexes_payload = engine == "edge"
+        self._engine = engine
         self._folder = folder
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="qdrant")
         self._client: Any = None
@@ -89,26 +99,18 @@ class EmbeddedConnection:
         with _translated(self.where):
             if self._client is None:
                 self._client = self._open()
-            found = getattr(self._client, method)(**arguments)
-            if method == "create_collection":
-                _write_quickly(self._client)
-            return found
+            return getattr(self._client, method)(**arguments)
 
     def _open(self) -> Any:  # noqa: ANN401 - as above
-        client_class = _library().QdrantClient
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # advice to use a server; `rag status` gives it
-                client = client_class(path=str(self._folder))
-        except RuntimeError as error:
+            return _open_edge(self._folder) if self._engine == "edge" else _open_local(self._folder)
+        except BlockingIOError as error:
             raise IndexUnavailableError(
                 f"{self.where} is in use: one process at a time can open it, and another has it now",
                 hint="Stop the gateway (or the other command), ask it over HTTP instead, or run a Qdrant server and "
                 "set store.url.",
             ) from error
-        _write_quickly(client)
-        return client
 
     def _close(self) -> None:
         if self._client is not None:
@@ -120,6 +122,7 @@ class ServerConnection:
     """A Qdrant server over HTTP. A cancelled call closes its connection."""
 
     embedded = False
+    indexes_payload = True
 
     def __init__(self, store: StoreConfig) -> None:
         self.where = f"the Qdrant server {store.url}"
@@ -157,6 +160,18 @@ class ServerConnection:
             )
 
 
+def _open_edge(folder: Path) -> Any:  # noqa: ANN401 - as above
+    from llm_deploy.rag.edge import EdgeShards  # noqa: PLC0415 - one engine is used
+
+    return EdgeShards(folder)
+
+
+def _open_local(folder: Path) -> Any:  # noqa: ANN401 - as above
+    from llm_deploy.rag.localmode import open_local  # noqa: PLC0415 - as above
+
+    return open_local(folder)
+
+
 def _library() -> Any:  # noqa: ANN401 - as above
     try:
         import qdrant_client  # noqa: PLC0415 - half a second, and an extra
@@ -167,22 +182,9 @@ def _library() -> Any:  # noqa: ANN401 - as above
     return qdrant_client
 
 
-def _write_quickly(client: Any) -> None:  # noqa: ANN401 - as above
-    """Let SQLite write ahead, without waiting for the disk at every point.
-
-    Local mode commits each point by itself, which takes 13 ms where the disk syncs slowly: 20 minutes for 100,000. With
-    a write-ahead log a killed process still loses nothing; a power cut may lose the last points, which the next ingest
-    finds missing and writes.
-    """
-    for collection in client._client.collections.values():  # noqa: SLF001 - there is no option for it
-        storage = getattr(collection, "storage", None)
-        if storage is not None:
-            storage.storage.execute("PRAGMA journal_mode=WAL")
-            storage.storage.execute("PRAGMA synchronous=NORMAL")
-
-
 @contextlib.contextmanager
 def _translated(where: str) -> Iterator[None]:
+    _library()
     from qdrant_client.http.exceptions import ApiException, UnexpectedResponse  # noqa: PLC0415 - as above
 
     try:
@@ -196,6 +198,8 @@ def _translated(where: str) -> Iterator[None]:
         ) from error
     except (sqlite3.Error, OSError) as error:
         raise IndexUnavailableError(f"{where} cannot be read or written: {error}") from error
+    except json.JSONDecodeError as error:
+        raise IndexUnavailableError(f"{where} does not answer as Qdrant does: it sent no JSON") from error
     except ValueError as error:
         if "not found" in str(error):
             raise NotFoundError(f"{where}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +32,19 @@ class EvalQuestion:
 
     text: str
     sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSet:
+    """Questions, and folders that hold copies: a source in one counts as the one that it is a copy of."""
+
+    questions: list[EvalQuestion]
+    copies: Mapping[str, str] = field(default_factory=dict)
+
+    def original(self, source: str) -> str:
+        """The source itself, or the one that it is a copy of."""
+        folder, _, rest = source.partition("/")
+        return f"{self.copies[folder]}/{rest}" if folder in self.copies else source
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +96,8 @@ class Report:
         return {**kept, "questions": len(self.ranks), "steps": self.steps.model_dump(), "timings_s": self.timings}
 
 
-def load_questions(path: Path) -> list[EvalQuestion]:
-    """Read `questions: [{q: "...", sources: ["docs/a.md"]}]`.
+def load_questions(path: Path) -> QuestionSet:
+    """Read `questions: [{q: "...", sources: ["docs/a.md"]}]`, and `copies: {archive: docs}` if there are any.
 
     Raises:
         SpecError: The file cannot be read, or is of another shape.
@@ -94,27 +107,25 @@ def load_questions(path: Path) -> list[EvalQuestion]:
     try:
         with path.open("rb") as file:
             document = yaml.safe_load(file.read(LARGEST_FILE_BYTES))
-        return [
-            EvalQuestion(str(each["q"]), _sources(each["sources"])) for each in document["questions"][:MOST_QUESTIONS]
-        ]
+        listed = document["questions"][:MOST_QUESTIONS]
+        copies = {str(name): str(of) for name, of in (document.get("copies") or {}).items()}
+        return QuestionSet([EvalQuestion(str(each["q"]), _sources(each["sources"])) for each in listed], copies)
     except OSError as error:
         raise SpecError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SpecError(
             f"{path}: no list of questions ({error})", hint='Each is {q: "...", sources: ["folder/file.md"]}.'
         ) from error
 
 
-async def compare(
-    retriever: AsyncContextRetriever, questions: Sequence[EvalQuestion], k: int, *, ablate: bool
-) -> list[Report]:
+async def compare(retriever: AsyncContextRetriever, questions: QuestionSet, k: int, *, ablate: bool) -> list[Report]:
     """One report for the configured steps, and with `ablate` one for each step switched the other way.
 
     Raises:
         SpecError: There are no questions.
         LlmDeployError: A search failed.
     """
-    if not questions:
+    if not questions.questions:
         raise SpecError("there are no questions")
     steps = retriever.config.steps
     first = await measure(retriever, questions, k, steps, "as configured")
@@ -135,12 +146,12 @@ def variants(steps: StepsConfig, *, asks: bool) -> list[tuple[str, StepsConfig]]
 
 
 async def measure(
-    retriever: AsyncContextRetriever, questions: Sequence[EvalQuestion], k: int, steps: StepsConfig, name: str
+    retriever: AsyncContextRetriever, asked: QuestionSet, k: int, steps: StepsConfig, name: str
 ) -> Report:
     """Ask all questions one after the other, so that times are of a search alone."""
-    found = [await retriever.search(each.text, k, steps=steps) for each in questions]
-    ranked = [[hit.passage.source for hit in each.hits] for each in found]
-    pairs = list(zip(ranked, (each.sources for each in questions), strict=True))
+    found = [await retriever.search(each.text, k, steps=steps) for each in asked.questions]
+    ranked = [[asked.original(hit.passage.source) for hit in each.hits] for each in found]
+    pairs = list(zip(ranked, (each.sources for each in asked.questions), strict=True))
     ranks = tuple(metrics.reciprocal_rank(*pair) for pair in pairs)
     return Report(
         name=name,
@@ -156,9 +167,9 @@ async def measure(
     )
 
 
-async def with_answers(report: Report, service: RagService, questions: Sequence[EvalQuestion]) -> Report:
+async def with_answers(report: Report, service: RagService, asked: QuestionSet) -> Report:
     """The report with what the language model makes of the passages."""
-    answers = [await service.answer(each.text, report.k) for each in questions]
+    answers = [await service.answer(each.text, report.k) for each in asked.questions]
     grounded = [await groundedness(service, answer) for answer in answers]
     return replace(
         report,

@@ -57,7 +57,9 @@ def _schema(number: int) -> dict[str, Any]:
 def _read(text: str, query: str) -> list[str]:
     try:
         found = json.loads(text)["queries"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    if not isinstance(found, list):
         return []
     texts = (" ".join(each.split())[:LONGEST_WORDING] for each in found if isinstance(each, str))
     return [each for each in dict.fromkeys(texts) if each and each.casefold() != query.casefold()]

@@ -92,7 +92,7 @@ class PassageIndex:
         if not await self.connection.call("collection_exists", collection_name=self.collection):
             await self.connection.call("create_collection", **self._document())
         await self.check()
-        if not self.connection.embedded:  # local mode has no payload indexes
+        if self.connection.indexes_payload:
             await self._index_payload()
 
     async def write(self, entries: Sequence[Entry], *, digest: str, whole: int) -> None:

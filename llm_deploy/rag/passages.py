@@ -41,7 +41,7 @@ class Passage:
     @property
     def embedded(self) -> str:
         """The text with its heading above it: a passage in the middle of a page says little without."""
-        return f"{self.heading}\n{self.text}" if self.heading else self.text
+        return f"{self.heading}\n\n{self.text}" if self.heading else self.text
 
 
 @dataclass(frozen=True, slots=True)

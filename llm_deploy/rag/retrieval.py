@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -21,6 +22,12 @@ from llm_deploy.rag.steps import Timings, step
 from llm_deploy.tracing import conventions
 from llm_deploy.tracing.spans import Span
 
+FUSION_K = 10
+"""How much the first places count above the next; 3 to 30 made little difference in docs/explanation/rag-evaluation.md.
+
+Source: Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion" (2009), for the formula.
+"""
+CHOICES_KEPT_S = 300.0
 SPARE_FOR_DUPLICATES = 2
 """How many times `k` are kept until duplicates are dropped."""
 
@@ -68,6 +75,7 @@ class AsyncContextRetriever:
         self._index = index
         self._connection = None if index else connect(config.store)
         self._choices: Mapping[str, Sequence[str]] | None = None
+        self._choices_until_s = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -159,11 +167,16 @@ class AsyncContextRetriever:
         if not steps.self_query or self.llm is None:
             return {}
         with step("self_query", timings) as seen:
-            if self._choices is None:
-                self._choices = await index.values(selfquery.CHOSEN_FIELDS, most=selfquery.MOST_CHOICES + 1)
-            found = await selfquery.filter_of(self.llm, query, self._choices)
+            found = await selfquery.filter_of(self.llm, query, await self._known_values(index))
             seen.set(**{f"{conventions.CONTENT_PREFIX}filter": dict(found)})
             return found
+
+    async def _known_values(self, index: PassageIndex) -> Mapping[str, Sequence[str]]:
+        """What a filter may choose from; read again now and then, since ingesting goes on beside."""
+        if self._choices is None or time.monotonic() > self._choices_until_s:
+            self._choices = await index.values(selfquery.CHOSEN_FIELDS, most=selfquery.MOST_CHOICES + 1)
+            self._choices_until_s = time.monotonic() + CHOICES_KEPT_S
+        return self._choices
 
     async def _questions(self, queries: Sequence[str], steps: StepsConfig, timings: Timings) -> list[Question]:
         with step("embed", timings) as seen:
@@ -181,13 +194,23 @@ class AsyncContextRetriever:
         with step("rerank", timings) as seen:
             seen.set(**{conventions.REQUEST_MODEL: self._reranker.name})
             scores = await self._reranker.scores(query, [hit.passage.embedded for hit in first])
-            scored = [
-                replace(hit, score=score, scores={**hit.scores, "rerank": score})
-                for hit, score in zip(first, scores, strict=True)
-            ]
-            ordered = sorted(scored, key=lambda hit: -hit.score)
+            ordered = reordered(first, scores, fused=self.config.rerank.fuses)
             _note(seen, ordered)
         return [*ordered, *rest]
+
+
+def reordered(hits: Sequence[Hit], scores: Sequence[float], *, fused: bool) -> list[Hit]:
+    """The hits by their new scores; `fused`: by their places in both orders (reciprocal rank fusion)."""
+    ranking = sorted(range(len(hits)), key=lambda place: -scores[place])
+    final = list(scores)
+    if fused:
+        for new, old in enumerate(ranking):
+            final[old] = 1 / (FUSION_K + old) + 1 / (FUSION_K + new)
+    found = [
+        replace(hit, score=score, scores={**hit.scores, "rerank": raw})
+        for hit, score, raw in zip(hits, final, scores, strict=True)
+    ]
+    return sorted(found, key=lambda hit: -hit.score)
 
 
 def _note(seen: Span, hits: Sequence[Hit]) -> None:

@@ -5,31 +5,32 @@ Written against ASGI itself: a framework's request and response objects cost mor
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from llm_deploy.serving.contract import DialectName
 from llm_deploy.serving.engine import Json
 from llm_deploy.serving.generation import Generator
-from llm_deploy.serving.journal import GONE, Record
+from llm_deploy.serving.handling import handle
+from llm_deploy.serving.journal import Record
 from llm_deploy.serving.shapes.asked import Dialect, ShapeError
 from llm_deploy.serving.shapes.lmi import LmiDialect
 from llm_deploy.serving.shapes.openai import NO_HANDLER, ChatDialect, CompletionDialect
 from llm_deploy.serving.shapes.tgi import TgiDialect
 from llm_deploy.serving.wire import (
-    BodyTooLargeError,
-    ClientGoneError,
     Receive,
     Scope,
     Send,
     header,
     parse_json,
-    read_body,
     send_bytes,
     send_json,
-    while_connected,
 )
 
+_EMBEDDING_ROUTES = {"/v1/embeddings", "/embeddings", "/embed", "/rerank"}
+NO_EMBEDDINGS = (
+    "The model does not support Embeddings API: it generates text. Serve an embedding model (minilm) for that"
+)
 _Choice = Callable[[Json, Scope], Dialect]
 _Page = Callable[[], tuple[int, Json]]
 _ROUTE_ATTRIBUTE = "route="
@@ -77,35 +78,24 @@ class ModelServer:
         handler = self._handler(path)
         if handler is None:
             await send_json(send, 404, {"error": f"there is no {path} here", "error_type": "not_found"})
-        elif method not in (("POST",) if path in self._named or path == "/invocations" else ("GET", "HEAD")):
+        elif method not in (("GET", "HEAD") if path in self._pages or path == "/metrics" else ("POST",)):
             await send_json(send, 405, {"error": f"{method} is not for {path}", "error_type": "method_not_allowed"})
         else:
             await handler(scope, receive, send)
 
     def _handler(self, path: str) -> Callable[[Scope, Receive, Send], Awaitable[None]] | None:
-        if path == "/invocations" or path in self._named:
+        if path == "/invocations" or path in self._named or path in _EMBEDDING_ROUTES:
             return self._generation
         if path == "/metrics":
             return self._metrics
         return self._page if path in self._pages else None
 
     async def _generation(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        record = self._generator.journal.begin(secrets.token_hex(8), path)
-        try:
-            body = await read_body(receive, self._payload_bytes)
-            await while_connected(self._answer(scope, body, record, send), receive)
-        except BodyTooLargeError:
-            record.status = 413
-            message = f"the body is larger than {self._payload_bytes} bytes"
-            await send_json(send, 413, {"error": message, "error_type": "payload_too_large"})
-        except ClientGoneError:
-            record.status, record.finish = GONE, "gone"
-        finally:
-            record.status = record.status or GONE  # the server is stopping
-            self._generator.journal.end(record)
+        journal = self._generator.journal
+        answer = partial(self._answer, scope, send)
+        await handle(scope, receive, send, answer, journal=journal, payload_bytes=self._payload_bytes)
 
-    async def _answer(self, scope: Scope, body: bytes, record: Record, send: Send) -> None:
+    async def _answer(self, scope: Scope, send: Send, body: bytes, record: Record) -> None:
         dialect = self._fallback(scope["path"])
         if not self._generator.engine.ready:
             record.status = 503
@@ -113,7 +103,7 @@ class ModelServer:
             return
         try:
             document = parse_json(body)
-            dialect = self._named.get(scope["path"]) or self._invocations(document, scope)
+            dialect = self._named.get(scope["path"]) or self._of_body(document, scope)
         except ValueError as error:
             record.status = 400 if dialect.invalid_status != 424 else 424  # noqa: PLR2004 - LMI's one status
             message = f"Failed to parse the request body as JSON: {error}"
@@ -124,10 +114,16 @@ class ModelServer:
         else:
             await self._generator.respond(dialect, document, record, send)
 
+    def _of_body(self, body: Json, scope: Scope) -> Dialect:
+        """What a body on `/invocations` or on a route of embeddings asks for."""
+        if scope["path"] in _EMBEDDING_ROUTES or _wants_embeddings(body):
+            raise ShapeError(NO_EMBEDDINGS, self._fallback(scope["path"]).invalid_status)
+        return self._invocations(body, scope)
+
     def _fallback(self, path: str) -> Dialect:
         """The dialect whose error document is used while the body is not understood."""
         fallback: dict[str, Dialect] = {"tgi": TgiDialect(), "openai": ChatDialect(), "lmi": LmiDialect()}
-        return self._named.get(path) or fallback[self._dialect]
+        return self._named.get(path) or (ChatDialect() if path.startswith("/v1/") else fallback[self._dialect])
 
     def _openai(self, body: Json, scope: Scope) -> Dialect:
         attributes = header(scope, b"x-amzn-sagemaker-custom-attributes")
@@ -184,6 +180,12 @@ class ModelServer:
             "max_model_len": generator.limits.max_total_tokens,
         }
         return 200, {"object": "list", "data": [model]}
+
+
+def _wants_embeddings(body: Json) -> bool:
+    if not isinstance(body, dict) or {"inputs", "messages", "prompt"} & set(body):
+        return False
+    return "input" in body or {"query", "texts"} <= set(body)
 
 
 def _tgi(body: Json, _scope: Scope) -> Dialect:

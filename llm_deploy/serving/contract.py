@@ -1,7 +1,7 @@
 """The container's contract: what the environment of each image's engine says about limits.
 
 Source: TGI 3.3 launcher/src/main.rs (names, defaults, texts of the refusals); the `SM_VLLM_*` and `OPTION_*` variables
-of the AWS images.
+of the AWS images; TEI 1.8 router/src/main.rs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llm_deploy.errors import SpecError
+from llm_deploy.serving.embedding_app import EmbeddingLimits
 from llm_deploy.serving.shapes.asked import Limits
 
 DialectName = Literal["tgi", "openai", "lmi"]
@@ -69,6 +70,21 @@ def read_contract(environment: Mapping[str, str], dialect: DialectName) -> Contr
         max_total_tokens=total,
         max_concurrent_requests=_number(environment, "MAX_CONCURRENT_REQUESTS") or _DEFAULT_CONCURRENT_REQUESTS,
         payload_bytes=_number(environment, "PAYLOAD_LIMIT") or _DEFAULT_PAYLOAD_BYTES,
+    )
+
+
+def read_embedding_limits(environment: Mapping[str, str]) -> EmbeddingLimits:
+    """Read the variables that TEI's images know.
+
+    Raises:
+        SpecError: One is no number.
+    """
+    defaults = EmbeddingLimits()
+    return EmbeddingLimits(
+        max_concurrent_requests=_number(environment, "MAX_CONCURRENT_REQUESTS") or defaults.max_concurrent_requests,
+        max_batch=_number(environment, "MAX_CLIENT_BATCH_SIZE") or defaults.max_batch,
+        truncate=environment.get("AUTO_TRUNCATE", "").lower() in {"true", "1"},
+        payload_bytes=_number(environment, "PAYLOAD_LIMIT") or defaults.payload_bytes,
     )
 
 

@@ -25,9 +25,12 @@ _BATCH_TEXTS = 16
 """Texts in one request to llama.cpp, which finishes a request that nobody waits for: a tenth of a second is wasted."""
 
 
+_EUCLIDEAN, _NO_NORM = 2, -1  # llama.cpp's numbers
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors in the order of the inputs, each of length 1, and the tokens of all inputs, special ones included."""
+    """Vectors in the order of the inputs, and the tokens of all inputs, special ones included."""
 
     vectors: list[list[float]]
     tokens: int
@@ -95,12 +98,13 @@ class EmbeddingEngine:
         """
         return (await self.run(texts, cut="right" if truncate else None)).vectors
 
-    async def run(self, inputs: Sequence[Input], *, cut: Side | None = None) -> Embedded:
+    async def run(self, inputs: Sequence[Input], *, cut: Side | None = None, normalize: bool = True) -> Embedded:
         """Embed texts or token ids and count the tokens.
 
         Args:
             inputs: Any number of them.
             cut: The side at which an input that is too long is cut; `None` refuses it.
+            normalize: Make each vector's length 1.
 
         Raises:
             InferenceRequestError: See `embed`; or a token id that the model does not have.
@@ -110,7 +114,8 @@ class EmbeddingEngine:
         tokens = 0
         try:
             for batch in _batches(inputs):
-                answer = await self._step([await self._fitting(each, cut) for each in batch], first=len(vectors))
+                fitting = [await self._fitting(each, cut) for each in batch]
+                answer = await self._step(fitting, first=len(vectors), normalize=normalize)
                 vectors += [_vector(entry["embedding"]) for entry in answer["data"]]
                 tokens += answer["usage"]["prompt_tokens"]
         except EngineFailureError as error:
@@ -129,10 +134,12 @@ class EmbeddingEngine:
         except EngineFailureError as error:
             raise InferenceError(f"The embedding engine failed: {error}") from error
 
-    async def _step(self, batch: list[Input], *, first: int) -> Json:
+    async def _step(self, batch: list[Input], *, first: int, normalize: bool) -> Json:
         """Ask llama.cpp; `first` is the number of the batch's first input, for the message."""
+        norm = _EUCLIDEAN if normalize else _NO_NORM
+        document = {"input": batch, "encoding_format": "base64", "embd_normalize": norm}
         try:
-            return await self._library.ask("/v1/embeddings", {"input": batch, "encoding_format": "base64"})
+            return await self._library.ask("/v1/embeddings", document)
         except InferenceRequestError:
             for number, each in enumerate(batch, first + 1):
                 count = len(await self._ids(each) if isinstance(each, str) else each)

@@ -143,6 +143,9 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release everything; blocks for up to a second or so. Safe to call again."""
 
+    def remove_socket(self) -> None:
+        """Remove the engine's private socket, and nothing else."""
+
 
 __all__ = [
     "Ending",

@@ -13,13 +13,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from llm_deploy.errors import InferenceRequestError, MissingExtraError, ModelFileError
 from llm_deploy.serving.engine import EngineFailureError, Json
-from llm_deploy.serving.socket_http import call
+from llm_deploy.serving.socket_http import Exchange, document_of, exchange
 
 Foreign = Any
 """An object of xllamacpp, which has no types."""
@@ -39,6 +40,7 @@ class Library:
     def __init__(self) -> None:
         self._server: Foreign = None
         self._folder: Path | None = None
+        self._open: set[Exchange] = set()
 
     @property
     def ready(self) -> bool:
@@ -87,6 +89,29 @@ class Library:
         set_parameters(parameters)
         return parameters
 
+    @asynccontextmanager
+    async def exchange(self, method: str, target: str, document: object = None) -> AsyncIterator[Exchange]:
+        """Send a document and hand out the answer as it comes; leaving the block drops the connection.
+
+        Raises:
+            EngineFailureError: The engine is not loaded, or the answer broke off.
+        """
+        async with exchange(self.socket, method, target, document) as answer:
+            self._open.add(answer)
+            try:
+                yield answer
+            finally:
+                self._open.discard(answer)
+
+    async def call(self, method: str, target: str, document: object = None) -> tuple[int, Json]:
+        """Return status and parsed body of one request.
+
+        Raises:
+            EngineFailureError: No answer, or one that is not JSON.
+        """
+        async with self.exchange(method, target, document) as answer:
+            return await document_of(answer, target)
+
     async def ask(self, target: str, document: dict[str, Any]) -> Json:
         """Post a document; return the answer's.
 
@@ -94,13 +119,19 @@ class Library:
             InferenceRequestError: llama.cpp says that the request is wrong.
             EngineFailureError: Anything else.
         """
-        status, answer = await call(self.socket, "POST", target, document)
+        status, answer = await self.call("POST", target, document)
         if status != _OK:
             raise refusal(json.dumps(answer).encode())
         return answer
 
     def close(self) -> None:
-        """Stop llama.cpp and remove its socket."""
+        """Stop llama.cpp and remove its socket; what is under way fails.
+
+        Its destructor holds Python's lock until every request has ended, and a request ends when its client, which is
+        this process, hangs up: hence first that.
+        """
+        for each in tuple(self._open):
+            each.hang_up()
         self._server = None
         self.remove_socket()
 

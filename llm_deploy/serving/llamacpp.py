@@ -28,7 +28,6 @@ from llm_deploy.dialects.types import FinishReason, Token
 from llm_deploy.serving import gguf
 from llm_deploy.serving.engine import Ending, EngineFacts, EngineFailureError, Json, Piece, Task
 from llm_deploy.serving.library import SPARE_HTTP_THREADS, Foreign, Library, refusal
-from llm_deploy.serving.socket_http import call, exchange
 
 _BATCH_TOKENS = 256
 _OK = 200
@@ -118,12 +117,12 @@ class LlamaCpp:
 
     async def busy(self) -> int:
         """Count the slots that are processing."""
-        _, slots = await call(self.socket, "GET", "/slots")
+        _, slots = await self._library.call("GET", "/slots")
         return sum(bool(slot["is_processing"]) for slot in slots)
 
     async def generate(self, task: Task) -> AsyncGenerator[Piece | Ending, None]:
         """Yield pieces, then an `Ending`; closing the iterator frees the slot."""
-        async with exchange(self.socket, "POST", "/completion", self.document(task)) as answer:
+        async with self._library.exchange("POST", "/completion", self.document(task)) as answer:
             if await answer.status() != _OK:
                 raise refusal(await answer.read())
             rest = b""

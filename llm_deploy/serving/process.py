@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 
@@ -23,6 +24,8 @@ from llm_deploy.errors import LlmDeployError, LocalCloudError
 from llm_deploy.serving.admission import Admission
 from llm_deploy.serving.app import ModelServer
 from llm_deploy.serving.contract import Contract, DialectName
+from llm_deploy.serving.embedding import EmbeddingEngine
+from llm_deploy.serving.embedding_app import EmbeddingLimits, EmbeddingServer
 from llm_deploy.serving.engine import Engine
 from llm_deploy.serving.generation import Generator
 from llm_deploy.serving.journal import Journal, logger
@@ -42,16 +45,37 @@ class Place:
     port_file: Path | None = None
 
 
-def serve(engine: Engine, contract: Contract, *, model: str, dialect: DialectName, place: Place) -> int:
-    """Serve until a signal ends it; return the exit code.
+class Loadable(Protocol):
+    """An engine, as far as a process is concerned with it."""
 
-    `/ping` is 200 once the model is loaded. SIGTERM and SIGINT give running answers two seconds.
+    def load(self) -> None:
+        """Load the model; blocks."""
 
-    Raises:
-        LocalCloudError: The port is taken.
-        LlmDeployError: The model cannot be loaded.
+    def close(self) -> None:
+        """Release everything."""
+
+    def remove_socket(self) -> None:
+        """Remove the engine's private socket, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a process serves.
+
+    Attributes:
+        app: The ASGI application.
+        about: What the log says of it, in one line.
+        loaded: What the log says when its model is loaded.
     """
-    listener = listen(place)
+
+    app: ModelServer | EmbeddingServer
+    engine: Loadable
+    about: str
+    loaded: str
+
+
+def generation(engine: Engine, contract: Contract, *, model: str, dialect: DialectName) -> Service:
+    """A server of generated text."""
     limits = contract.limits(engine.facts.context_tokens)
     if cut := contract.cut(limits):
         logger.warning("%s", cut)
@@ -63,19 +87,41 @@ def serve(engine: Engine, contract: Contract, *, model: str, dialect: DialectNam
         payload_bytes=contract.payload_bytes,
         max_concurrent_requests=capacity,
     )
+    facts = engine.facts
+    loaded = f"{facts.model}, {facts.parallel} slots of {facts.context_tokens} tokens"
+    return Service(app, engine, f"dialect={dialect} model={model}", loaded)
+
+
+def embedding(engine: EmbeddingEngine, limits: EmbeddingLimits, *, model: str) -> Service:
+    """A server of embeddings and ranks."""
+    app = EmbeddingServer(engine, limits, Journal(time.monotonic), model=model)
+    loaded = f"{engine.model}, {engine.dimensions} dimensions, {engine.max_tokens} tokens a text"
+    return Service(app, engine, f"embeddings model={model}", loaded)
+
+
+def serve(service: Service, place: Place) -> int:
+    """Serve until a signal ends it; return the exit code.
+
+    `/ping` is 200 once the model is loaded. SIGTERM and SIGINT give running answers two seconds.
+
+    Raises:
+        LocalCloudError: The port is taken.
+        LlmDeployError: The model cannot be loaded.
+    """
+    listener = listen(place)
     host, port = listener.getsockname()[:2]
-    logger.info("listening on http://%s:%s dialect=%s model=%s", host, port, dialect, model)
-    failure = _run(app, engine, listener)
+    logger.info("listening on http://%s:%s %s", host, port, service.about)
+    failure = _run(service, listener)
     if failure is not None:
         raise failure
     return 0
 
 
-def _run(app: ModelServer, engine: Engine, listener: socket.socket) -> LlmDeployError | None:
+def _run(service: Service, listener: socket.socket) -> LlmDeployError | None:
     """Run the event loop; return what went wrong with loading."""
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            service.app,
             http="httptools",
             loop="asyncio",
             ws="none",
@@ -97,38 +143,31 @@ def _run(app: ModelServer, engine: Engine, listener: socket.socket) -> LlmDeploy
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     failures: list[LlmDeployError] = []
-    asyncio.run(_serve_and_load(server, engine, listener, failures))
-    _close(engine)
+    asyncio.run(_serve_and_load(server, service, listener, failures))
+    _close(service.engine)
     return failures[0] if failures else None
 
 
 async def _serve_and_load(
-    server: uvicorn.Server, engine: Engine, listener: socket.socket, failures: list[LlmDeployError]
+    server: uvicorn.Server, service: Service, listener: socket.socket, failures: list[LlmDeployError]
 ) -> None:
-    loading = asyncio.create_task(_load(server, engine, failures))
+    loading = asyncio.create_task(_load(server, service, failures))
     await server.serve(sockets=[listener])
     await loading
 
 
-async def _load(server: uvicorn.Server, engine: Engine, failures: list[LlmDeployError]) -> None:
+async def _load(server: uvicorn.Server, service: Service, failures: list[LlmDeployError]) -> None:
     started_s = time.monotonic()
     try:
-        await asyncio.to_thread(engine.load)
+        await asyncio.to_thread(service.engine.load)
     except LlmDeployError as error:
         failures.append(error)
         server.should_exit = True
         return
-    facts = engine.facts
-    logger.info(
-        "model loaded in %.1f s: %s, %d slots of %d tokens",
-        time.monotonic() - started_s,
-        facts.model,
-        facts.parallel,
-        facts.context_tokens,
-    )
+    logger.info("model loaded in %.1f s: %s", time.monotonic() - started_s, service.loaded)
 
 
-def _close(engine: Engine) -> None:
+def _close(engine: Loadable) -> None:
     """Close the engine, but not for ever: an engine that hangs must not keep a copy from being replaced."""
     timer = threading.Timer(_HARD_EXIT_S, os._exit, args=(1,))
     timer.daemon = True

@@ -7,7 +7,9 @@ One connection a request, no pool, no redirects: the engine is in this very proc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -91,6 +93,12 @@ class Exchange(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def hang_up(self) -> None:
+        """End the connection now, from any thread and without the event loop, whose turn may not come."""
+        if self._transport is not None:
+            with contextlib.suppress(OSError):
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
     async def _wait(self) -> None:
         if self._transport is None:
             raise EngineFailureError("The engine closed the connection in the middle of its answer.")
@@ -106,7 +114,7 @@ class Exchange(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def exchange(socket: Path, method: str, target: str, document: object = None) -> AsyncIterator[Exchange]:
+async def exchange(place: Path, method: str, target: str, document: object = None) -> AsyncIterator[Exchange]:
     """Send a JSON document and hand out the answer; leaving the block drops the connection.
 
     Raises:
@@ -117,7 +125,7 @@ async def exchange(socket: Path, method: str, target: str, document: object = No
     request = f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
     loop = asyncio.get_running_loop()
     try:
-        _, protocol = await loop.create_unix_connection(lambda: Exchange(request), str(socket))
+        _, protocol = await loop.create_unix_connection(lambda: Exchange(request), str(place))
     except OSError as error:
         raise EngineFailureError(f"The engine cannot be reached: {error}.") from error
     try:
@@ -126,14 +134,13 @@ async def exchange(socket: Path, method: str, target: str, document: object = No
         protocol.close()
 
 
-async def call(socket: Path, method: str, target: str, document: object = None) -> tuple[int, Json]:
-    """Return status and parsed body of one request.
+async def document_of(answer: Exchange, target: str) -> tuple[int, Json]:
+    """Return status and parsed body of an answer.
 
     Raises:
-        EngineFailureError: No answer, or one that is not JSON.
+        EngineFailureError: It broke off, or is not JSON.
     """
-    async with exchange(socket, method, target, document) as answer:
-        status, body = await answer.status(), await answer.read()
+    status, body = await answer.status(), await answer.read()
     try:
         return status, json.loads(body)
     except ValueError as error:

@@ -264,11 +264,14 @@ class LocalCloud:
 
     def _start(self, port: int | None, speed: float, progress: Progress | None, *, iam: bool) -> LocalStatus:
         _require_extra()
-        from llm_deploy.serving import models  # noqa: PLC0415 - a cloud that runs needs none of it
+        from llm_deploy.service_models import cache_folder  # noqa: PLC0415 - a cloud that runs needs none of it
+        from llm_deploy.serving import models  # noqa: PLC0415 - as above
 
         model = models.pull(STAND_IN_MODEL, progress=progress)
         backend = models.fetch_package(*BACKEND_PACKAGE, progress=progress)
+        # Containers have no home of this user's, so they are told where a model for embeddings would lie.
         server = [sys.executable, "-m", "llm_deploy.serving", "--model", str(model)]
+        server += ["--cache", str(cache_folder())]
         arguments = [
             *("--state-dir", str(self._folder)),
             *("--speed", str(speed)),

@@ -46,6 +46,7 @@ class Seen:
     headers: Mapping[str, str]
     body: bytes
     connection: int
+    method: str = "POST"
 
     @property
     def document(self) -> Any:  # noqa: ANN401 - a JSON document
@@ -120,13 +121,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        seen = Seen(self.path, {name.lower(): value for name, value in self.headers.items()}, body, self.number)
+        seen = Seen(self.path, {name.lower(): value for name, value in self.headers.items()}, body, self.number,
+                    self.command)  # fmt: skip
         reply = self.server_record.take(seen)
         try:
             self._answer(reply)
         except (BrokenPipeError, ConnectionResetError):
             self.server_record.client_left.set()
             self.close_connection = True
+
+    do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815 - http.server's names
 
     def _answer(self, reply: Reply) -> None:
         if reply.end == "vanish":
@@ -139,7 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._finish(reply)
 
     def _head(self, reply: Reply) -> None:
-        self.send_response(reply.status)
+        if "Date" in reply.headers:
+            self.send_response_only(reply.status)  # without a date of its own
+        else:
+            self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.chunked:

@@ -19,8 +19,11 @@ MAX_HEADERS: Final = 128
 MAX_INTERIM_ANSWERS: Final = 8
 MAX_CHUNK_LINE_BYTES: Final = 1024
 
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
-_FIELD = re.compile(rb"(?m)^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)\r\n")
+_HEAD = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*"
+)
+_FIELD = re.compile(rb"(?m)^([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILERS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*")
@@ -36,13 +39,13 @@ class Response:
 
     Attributes:
         status: 0 until the head has arrived.
-        headers: By lower-case name; of a name that stands twice, the values joined by a comma.
         ended: The answer is whole.
         reusable: It is, and another request may be sent on its connection.
     """
 
     __slots__ = (
         "_feed",
+        "_head",
         "_held",
         "_interim",
         "_keep",
@@ -50,13 +53,12 @@ class Response:
         "_left",
         "_searched",
         "ended",
-        "headers",
         "status",
     )
 
     def __init__(self) -> None:
         self.status = 0
-        self.headers: Mapping[bytes, bytes] = {}
+        self._head = b""
         self.ended = False
         self._keep = False
         self._held = bytearray()
@@ -70,6 +72,11 @@ class Response:
     def reusable(self) -> bool:
         """See the class."""
         return self.ended and self._keep
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """By lower-case name; of a name that stands twice, the values joined by a comma. Made when asked for."""
+        return _by_name(_FIELD.findall(self._head, self._head.find(b"\n") + 1))
 
     def feed(self, data: bytes) -> bytes:
         """The body's bytes that these bytes bring, in one piece; they may be none.
@@ -109,32 +116,32 @@ class Response:
             raise WireFormatError(f"this is no answer of HTTP/1.1: {bytes(self._held[:40])!r}")
 
     def _read_head(self, head: bytes) -> None:
-        first = _STATUS.match(head)
-        if first is None:
-            raise WireFormatError(f"this is no answer of HTTP/1.1: {head[:40]!r}")
-        fields = _FIELD.findall(head, first.end())
-        if len(fields) != head.count(b"\n") - 1 or len(fields) > MAX_HEADERS:
-            raise WireFormatError("the answer has a header that is malformed, or too many of them")
-        status = int(first[2])
+        found = _HEAD.fullmatch(head)
+        if found is None or head.count(b"\n") > MAX_HEADERS + 1:
+            raise WireFormatError(f"this is no answer of HTTP/1.1: {head[:40]!r}, or one with malformed headers")
+        status = int(found[2])
         if status // 100 == _INTERIM:
             self._pass_over(status)
         else:
             self.status = status
-            self.headers = _by_name(fields)
-            self._choose_body(modern=first[1] == b"1")
+            self._head = head
+            self._choose_body(head.lower(), modern=found[1] == b"1")
 
     def _pass_over(self, status: int) -> None:
         self._interim += 1
         if status == _SWITCHING or self._interim > MAX_INTERIM_ANSWERS:
             raise WireFormatError(f"the server sent an answer that nobody asked for (HTTP {status})")
 
-    def _choose_body(self, *, modern: bool) -> None:
-        coding, length = self.headers.get(b"transfer-encoding"), self.headers.get(b"content-length")
-        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+    def _choose_body(self, head: bytes, *, modern: bool) -> None:
+        """By the head in lower case; most of its headers are never looked at."""
+        coding, length = _only(head, b"\r\ntransfer-encoding:"), _only(head, b"\r\ncontent-length:")
+        if b"\r\ncontent-encoding:" in head and self.headers[b"content-encoding"].lower() != b"identity":
             raise WireFormatError("the answer is compressed, which it was not asked to be")
-        self._keep = modern and b"close" not in self.headers.get(b"connection", b"").lower()
+        self._keep = modern
+        if b"\r\nconnection:" in head and b"close" in self.headers[b"connection"].lower():
+            self._keep = False
         if coding is not None:
-            if length is not None or not modern or coding.lower() != b"chunked":
+            if length is not None or not modern or coding != b"chunked":
                 raise WireFormatError("the answer's length is ambiguous")
             self._feed = self._feed_chunks
         elif length is not None:
@@ -268,9 +275,20 @@ class Response:
         return b""
 
 
+def _only(head: bytes, name: bytes) -> bytes | None:
+    """The value of a header that may not stand twice."""
+    start = head.find(name)
+    if start < 0:
+        return None
+    start += len(name)
+    if head.find(name, start) >= 0:
+        raise WireFormatError("the answer's length is ambiguous")
+    return head[start : head.find(b"\r\n", start)].strip(b" \t")
+
+
 def _by_name(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     named: dict[bytes, bytes] = {}
-    for name, value in fields:
-        key = name.lower()
-        named[key] = named[key] + b", " + value if key in named else value.rstrip(b" \t")
+    for name, padded in fields:
+        key, value = name.lower(), padded.rstrip(b" \t")
+        named[key] = named[key] + b", " + value if key in named else value
     return named

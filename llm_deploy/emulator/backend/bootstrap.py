@@ -29,6 +29,8 @@ _CREATED, _EXISTS = 200, 409
 
 _MAY: list[dict[str, Any]] = [
     {"Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"},
+    # Of asynchronous endpoints: answers and failures, and the topics that hear of them.
+    {"Action": ["s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"], "Resource": "*"},
     {
         "Action": [
             "ecr:GetAuthorizationToken",

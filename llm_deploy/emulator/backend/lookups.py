@@ -103,13 +103,66 @@ class BackendLookups:
         status, body = await self._ask("GET", f"/{quote(bucket)}?{query}", b"", service=b"s3")
         return status not in {_NOT_FOUND, _ELSEWHERE} and int(_text(_parse(body, status), "KeyCount") or 0) > 0
 
+    async def s3_read(self, bucket: str, key: str, limit_bytes: int) -> bytes | None:
+        """An object's content; `None` when it is not there, in another region, or larger than the limit.
+
+        Raises:
+            BackendError: The backend does not answer.
+        """
+        target = f"/{quote(bucket)}/{quote(key)}"
+        length = await self._length(target)
+        if length is None or length > limit_bytes:
+            return None
+        status, body = await self._ask("GET", target, b"", service=b"s3")
+        return body if status == _OK else None
+
+    async def _length(self, target: str) -> int | None:
+        response = await self._response("HEAD", target, b"", service=b"s3")
+        found = [value for name, value in response.headers if name.lower() == b"content-length"]
+        return int(found[0]) if response.status == _OK and found else None
+
+    async def s3_write(self, bucket: str, key: str, body: bytes, content_type: str) -> bool:
+        """Write an object; says whether there is such a bucket here.
+
+        Raises:
+            BackendError: The backend does not answer.
+        """
+        target = f"/{quote(bucket)}/{quote(key)}"
+        kind = content_type.encode("latin-1", "replace")
+        status, _ = await self._ask("PUT", target, body, service=b"s3", content_type=kind)
+        return status == _OK
+
+    async def sns_publish(self, topic: str, message: str) -> bool:
+        """Publish a message; says whether there is such a topic.
+
+        Raises:
+            BackendError: The backend does not answer.
+        """
+        form = urlencode({"Version": "2010-03-31", "Action": "Publish", "TopicArn": topic, "Message": message})
+        status, _ = await self._ask("POST", "/", form.encode(), service=b"sns")
+        return status == _OK
+
     async def aclose(self) -> None:
         """Close the idle connections."""
         await self._pool.aclose()
 
     async def _ask(
-        self, method: str, target: str, body: bytes, *, service: bytes, more: Iterable[tuple[bytes, bytes]] = ()
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        *,
+        service: bytes,
+        content_type: bytes = b"application/x-www-form-urlencoded",
+        more: Iterable[tuple[bytes, bytes]] = (),
     ) -> tuple[int, bytes]:
+        headers = [(b"content-type", content_type), *more]
+        response = await self._response(method, target, body, service=service, more=headers)
+        return response.status, response.content
+
+    async def _response(
+        self, method: str, target: str, body: bytes, *, service: bytes, more: Iterable[tuple[bytes, bytes]] = ()
+    ) -> httpcore.Response:
         if self._process.failure is not None:
             raise BackendError(self._process.failure)
         host, port = self._process.address
@@ -118,18 +171,16 @@ class BackendLookups:
             (KEY_HEADER, self._process.key),
             (b"authorization", LOCAL_AUTHORIZATION % (self._process.settings.region.encode(), service)),
             (b"content-length", str(len(body)).encode()),
-            (b"content-type", b"application/x-www-form-urlencoded"),
             *more,
         ]
         url = httpcore.URL(scheme=b"http", host=host.encode(), port=port, target=target.encode())
         timeouts = {"connect": TIMEOUT_S, "read": TIMEOUT_S, "write": TIMEOUT_S, "pool": TIMEOUT_S}
         try:
-            response = await self._pool.request(
+            return await self._pool.request(
                 method, url, headers=headers, content=body, extensions={"timeout": timeouts}
             )
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             raise BackendError(self._process.failure or f"the backend does not answer: {error!r}") from error
-        return response.status, response.content
 
 
 def _parse(body: bytes, status: int) -> Element:

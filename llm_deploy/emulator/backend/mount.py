@@ -39,6 +39,9 @@ def install(cloud: Cloud) -> None:
     cloud.hooks.make_service_role = mount.make_service_role
     cloud.hooks.iam_records = mount.iam_records
     cloud.hooks.s3_has_objects = mount.s3_has_objects
+    cloud.hooks.s3_read = mount.s3_read
+    cloud.hooks.s3_write = mount.s3_write
+    cloud.hooks.sns_publish = mount.sns_publish
     cloud.at_start.append(mount.begin)
     cloud.at_stop.append(mount.end)
     cloud.own_key = mount.process.key.decode()
@@ -154,6 +157,27 @@ class _Mount:
         """Whether anything lies under the prefix."""
         try:
             return await self._lookups.s3_has_objects(bucket, prefix)
+        except BackendError as error:
+            raise _internal(error) from error
+
+    async def s3_read(self, bucket: str, key: str, limit_bytes: int) -> bytes | None:
+        """An object's content."""
+        try:
+            return await self._lookups.s3_read(bucket, key, limit_bytes)
+        except BackendError as error:
+            raise _internal(error) from error
+
+    async def s3_write(self, bucket: str, key: str, body: bytes, content_type: str) -> bool:
+        """Write an object."""
+        try:
+            return await self._lookups.s3_write(bucket, key, body, content_type)
+        except BackendError as error:
+            raise _internal(error) from error
+
+    async def sns_publish(self, topic: str, message: str) -> bool:
+        """Publish a message."""
+        try:
+            return await self._lookups.sns_publish(topic, message)
         except BackendError as error:
             raise _internal(error) from error
 

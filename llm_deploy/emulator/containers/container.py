@@ -36,7 +36,7 @@ class ContainerSpec:
     """What one copy runs.
 
     Attributes:
-        dialect: What the image's engine speaks on /invocations: `tgi`, `openai` or `lmi`.
+        dialect: What the image's engine speaks on /invocations: `tgi`, `openai`, `lmi` or `tei`.
         served_name: The model's name as the engine reports it.
         environment: The container's own variables.
         log_group: Where its output goes; empty: nowhere.

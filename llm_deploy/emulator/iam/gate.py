@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.http import BodyTooLargeError, Request
 from llm_deploy.emulator.iam.access_log import Recorder
+from llm_deploy.emulator.iam.bearer import read_token
 from llm_deploy.emulator.iam.caller import Caller
 from llm_deploy.emulator.iam.context import global_keys
 from llm_deploy.emulator.iam.directory import Directory
@@ -27,6 +28,7 @@ from llm_deploy.emulator.iam.signature import (
     read_signature,
     stamp_of,
 )
+from llm_deploy.emulator.native import is_native
 from llm_deploy.emulator.service import Cloud, ServiceError, is_own
 from llm_deploy.emulator.store import Document
 
@@ -53,6 +55,9 @@ class Guard:
 
     async def admit(self, request: Request) -> None:
         """See `Gate`."""
+        if is_native(request.path):
+            await self._admit_bearer(request)
+            return
         try:
             signature = read_signature(request.query_string, request.scope["headers"])
         except MalformedSignatureError as error:
@@ -129,36 +134,57 @@ class Guard:
         prefixes = ("aws:resourcetag/", f"{service}:resourcetag/")
         return {f"{prefix}{name}".lower(): (value,) for name, value in tags.items() for prefix in prefixes}
 
+    async def _admit_bearer(self, request: Request) -> None:
+        """The OpenAI path knows tokens only: a signed request is refused too. Ledger: `access.bearer`."""
+        try:
+            token = read_token(request.headers.get("authorization", ""))
+        except MalformedSignatureError as error:
+            raise failure("malformed", request, problem=error) from error
+        if token is None:
+            raise failure("missing", request)
+        here = self._cloud.settings.region
+        if token.signature.region != here:
+            words = ledger.text("local.wrong-region", here=here, asked=token.signature.region)
+            raise ServiceError("LocalCloudWrongRegion", words, status=403)
+        await self._check(request, token.signature, token.signed)
+        principal = self._directory.principal(token.signature.access_key)
+        if principal is None:
+            raise failure("unknown-key", request)
+        request.caller = Caller(principal, token.signature.access_key)
+
     def _admit_unsigned(self, request: Request) -> None:
         """Objects may be public and web identities have no keys yet; everything else needs a signature."""
         if protocol_of(request) == "json":
             raise failure("missing", request)
         request.caller = Caller(anonymous(), "")
 
-    async def _check(self, request: Request, signature: Signature) -> None:
+    async def _check(self, request: Request, signature: Signature, signed: Signed | None = None) -> None:
+        """Check a signature: of the request itself, unless it is said what was signed."""
         credential = await self._directory.credential(signature.access_key)
         if credential is None or (credential.token is not None and signature.token is None):
             raise failure("unknown-key", request)
         if credential.token != signature.token:
             raise failure("wrong-token", request)
         try:
-            await self._check_signature(request, signature, credential)
+            await self._check_signature(request, signature, credential, signed)
         except MalformedSignatureError as error:
             raise failure("malformed", request, problem=error) from error
 
-    async def _check_signature(self, request: Request, signature: Signature, credential: Credential) -> None:
+    async def _check_signature(
+        self, request: Request, signature: Signature, credential: Credential, signed: Signed | None
+    ) -> None:
         now = self._cloud.clock.now()
         if credential.expires_at is not None and credential.expires_at <= now:
             raise failure("expired-token", request)
         _check_time(request, signature, now)
-        signed = Signed(
+        of_request = signed or Signed(
             request.method,
             request.raw_path.decode("latin-1"),
             request.query_string,
             request.scope["headers"],
             await _payload_hash(request, signature, credential.secret),
         )
-        if not matches(signature, signed, credential.secret):
+        if not matches(signature, of_request, credential.secret):
             raise failure("wrong-signature", request)
 
 

@@ -1,4 +1,4 @@
-"""InvokeEndpoint and InvokeEndpointWithResponseStream: from the client to a copy and back.
+"""InvokeEndpoint and InvokeEndpointWithResponseStream: from the client to a copy and back; and who does the rest.
 
 Nothing is kept: a piece of the answer is sent on when it arrives, and a client that hangs up ends the copy's request.
 """
@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from urllib.parse import unquote
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.container import HOST
 from llm_deploy.emulator.containers.fleet import Copy
 from llm_deploy.emulator.http import BodyTooLargeError, Request
-from llm_deploy.emulator.protocol.model import load
-from llm_deploy.emulator.protocol.validate import check_input
+from llm_deploy.emulator.native import is_native
+from llm_deploy.emulator.runtime.asynchronous import INLINE_BYTES, AsyncInvocations
+from llm_deploy.emulator.runtime.checks import check_headers, model_error
 from llm_deploy.emulator.runtime.eventstream import CONTENT_TYPE, failure, payload_part
 from llm_deploy.emulator.runtime.exchange import Exchange, ExchangeBrokenError, request_head
+from llm_deploy.emulator.runtime.openai import OpenAiPath
+from llm_deploy.emulator.runtime.relay import measured, ready_copy, rest, unless_gone
 from llm_deploy.emulator.runtime.splitter import HOLD_S, Splitter
 from llm_deploy.emulator.runtime.target import COMPONENT_HEADER, Target, choose, refuse_invocation
 from llm_deploy.emulator.sagemaker.hosting import Hosting
@@ -28,6 +28,11 @@ from llm_deploy.emulator.sagemaker.standin import note
 from llm_deploy.emulator.service import ServiceError, not_implemented
 
 _PATH = re.compile(r"^/endpoints/(?P<endpoint>[^/]+)/(?P<verb>[^/]+)$")
+_OPERATIONS = {
+    "invocations": "InvokeEndpoint",
+    "invocations-response-stream": "InvokeEndpointWithResponseStream",
+    "async-invocations": "InvokeEndpointAsync",
+}
 _FORWARDED = (
     "accept",
     "content-type",
@@ -37,17 +42,16 @@ _FORWARDED = (
     "x-amzn-sagemaker-prefix-aware-id",
 )
 _CUSTOM = "x-amzn-sagemaker-custom-attributes"
-_MAX_MESSAGE = 1024
-"""Characters of a container's error that are passed on."""
 _SUCCESS = range(200, 300)
-_SERVER_ERRORS = range(500, 600)
 
 
 class Invocations:
     """The runtime of one cloud."""
 
-    def __init__(self, hosting: Hosting) -> None:
+    def __init__(self, hosting: Hosting, asynchronous: AsyncInvocations) -> None:
         self._hosting = hosting
+        self._asynchronous = asynchronous
+        self._openai = OpenAiPath(hosting)
         self._limits = hosting.cloud.settings.limits
 
     async def answer(self, request: Request) -> None:
@@ -57,56 +61,51 @@ class Invocations:
             ServiceError: The refusal that the client gets.
             ClientGoneError: The client hung up before its request was read.
         """
+        if is_native(request.path):
+            await self._openai.answer(request)
+            return
         found = _PATH.match(request.path)
-        verb = found["verb"] if found else ""
-        if found is None or request.method != "POST" or verb not in ("invocations", "invocations-response-stream"):
-            raise not_implemented(self._hosting.cloud, f"sagemaker-runtime:{request.method} {verb or request.path}")
-        streamed = verb == "invocations-response-stream"
-        body = await self._body(request)
-        name = unquote(found["endpoint"])
-        _check_headers(request, name, streamed=streamed)
-        self._authorise(request, name, streamed=streamed)
+        operation = _OPERATIONS.get(found["verb"] if found else "")
+        if found is None or request.method != "POST" or operation is None:
+            what = found["verb"] if found else request.path
+            raise not_implemented(self._hosting.cloud, f"sagemaker-runtime:{request.method} {what}")
+        name, asynchronous = unquote(found["endpoint"]), operation == "InvokeEndpointAsync"
+        body = await self._body(request, INLINE_BYTES if asynchronous else self._limits.body_bytes)
+        check_headers(request.headers, name, operation)
+        self._authorise(request, name, operation)
+        if asynchronous:
+            await self._asynchronous.accept(request, name, body)
+            return
         target = choose(self._hosting, name, request.headers)
-        await _unless_gone(request, self._invoke(request, target, body, streamed=streamed))
+        streamed = operation == "InvokeEndpointWithResponseStream"
+        await unless_gone(request, self._invoke(request, target, body, streamed=streamed))
 
-    def _authorise(self, request: Request, endpoint: str, *, streamed: bool) -> None:
-        operation = "InvokeEndpointWithResponseStream" if streamed else "InvokeEndpoint"
+    def _authorise(self, request: Request, endpoint: str, operation: str) -> None:
         params = {"EndpointName": endpoint}
         if component := request.headers.get(COMPONENT_HEADER):
             params["InferenceComponentName"] = component
         self._hosting.cloud.gate.authorise(request, "sagemaker-runtime", operation, params)
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, limit_bytes: int) -> bytes:
         try:
-            return await request.body(self._limits.body_bytes)
+            return await request.body(limit_bytes)
         except BodyTooLargeError as error:
-            raise refuse_invocation("runtime.body-limit", limit=self._limits.body_bytes) from error
+            raise refuse_invocation("runtime.body-limit", limit=limit_bytes) from error
 
     async def _invoke(self, request: Request, target: Target, body: bytes, *, streamed: bool) -> None:
-        copy = await self._copy(target)
+        copy = await ready_copy(self._hosting, target)
         head = request_head(HOST, "/invocations", _forwarded(request, streamed=streamed), len(body))
-        with self._measured(target, copy):
+        with measured(self._hosting, target, copy):
             if streamed:
                 await self._stream(request, target, Exchange(HOST, copy.port, head, body), copy)
             else:
                 await self._whole(request, target, Exchange(HOST, copy.port, head, body), copy)
 
-    async def _copy(self, target: Target) -> Copy:
-        """The copy to ask; waits for one that is being restarted."""
-        copy = target.fleet.pick()
-        if copy is None:
-            clock = self._hosting.cloud.clock
-            await target.fleet.any_ready(clock.deadline(0, least_real_s=self._limits.invoke_s))
-            copy = target.fleet.pick()
-        if copy is None:
-            raise ServiceError("ServiceUnavailable", ledger.text("runtime.unavailable"), status=503)
-        return copy
-
     async def _whole(self, request: Request, target: Target, exchange: Exchange, copy: Copy) -> None:
         try:
             async with asyncio.timeout(self._limits.invoke_s), exchange:
                 status = await exchange.head()
-                body = await _rest(exchange)
+                body = await rest(exchange)
         except TimeoutError as error:
             raise self._model_error(target, copy, 0, ledger.text("runtime.timeout")) from error
         except ExchangeBrokenError as error:
@@ -122,7 +121,7 @@ class Invocations:
             async with asyncio.timeout(self._limits.stream_s), exchange:
                 status = await exchange.head()
                 if status not in _SUCCESS:
-                    message = (await _rest(exchange)).decode("utf-8", "replace")
+                    message = (await rest(exchange)).decode("utf-8", "replace")
                     raise self._model_error(target, copy, status, message)
                 await request.begin(200, self._stream_headers(target, exchange))
                 begun = True
@@ -153,8 +152,8 @@ class Invocations:
         if _CUSTOM in exchange.headers:
             headers.append((_CUSTOM, exchange.headers[_CUSTOM]))
         if target.fleet.spec.stands_in_for:
-            local = self._hosting.cloud.settings.model_name
-            headers.append(("x-local-stand-in", note(local, target.fleet.spec.stands_in_for)))
+            spec = target.fleet.spec
+            headers.append(("x-local-stand-in", note(spec.local_model, target.fleet.spec.stands_in_for)))
         return headers
 
     def _stream_headers(self, target: Target, exchange: Exchange) -> list[tuple[str, str]]:
@@ -163,66 +162,7 @@ class Invocations:
         return [*named, *self._headers(target, exchange)]
 
     def _model_error(self, target: Target, copy: Copy, status: int, original: str) -> ServiceError:
-        """What the container said, as AWS passes it on. Ledger: `runtime.model-error`."""
-        settings = self._hosting.cloud.settings
-        group = target.fleet.spec.log_group
-        side = "server" if status in _SERVER_ERRORS or status == 0 else "client"
-        message = ledger.text(
-            "runtime.model-error",
-            side=side,
-            status=status,
-            message=original[:_MAX_MESSAGE],
-            region=settings.region,
-            group=group,
-            account=settings.account,
-        )
-        fields = {
-            "Message": message,
-            "OriginalStatusCode": status,
-            "OriginalMessage": original[:_MAX_MESSAGE],
-            "LogStreamArn": self._hosting.cloud.arn("logs", f"log-group:{group}:log-stream:{copy.stream}"),
-        }
-        return ServiceError("ModelError", message, status=424, fields=fields)
-
-    @contextmanager
-    def _measured(self, target: Target, copy: Copy) -> Iterator[None]:
-        """Count the request, on the copy and in the metrics. Source of the names: AWS/SageMaker, CloudWatch."""
-        metric, dimensions = self._hosting.cloud.hooks.metric, target.dimensions()
-        copy.outstanding += 1
-        started = time.monotonic()
-        errors = {"Invocation4XXErrors": 0, "Invocation5XXErrors": 0}
-        try:
-            yield
-        except ServiceError as error:
-            status = error.fields.get("OriginalStatusCode", error.status)
-            errors["Invocation4XXErrors" if status in range(400, 500) else "Invocation5XXErrors"] = 1
-            raise
-        finally:
-            copy.outstanding -= 1
-            metric("Invocations", dimensions, 1, "Count")
-            metric("ModelLatency", dimensions, (time.monotonic() - started) * 1e6, "Microseconds")
-            for name, value in errors.items():
-                metric(name, dimensions, value, "Count")
-
-
-def _check_headers(request: Request, endpoint: str, *, streamed: bool) -> None:
-    """Check names and headers against the model.
-
-    Raises:
-        ServiceError: One breaks its pattern or is too long.
-    """
-    model = load("sagemaker-runtime")
-    shape = model.input_shape("InvokeEndpointWithResponseStream" if streamed else "InvokeEndpoint") or ""
-    members = model.shapes[shape]["members"]
-    params = {
-        name: request.headers[member["locationName"].lower()]
-        for name, member in members.items()
-        if member.get("location") == "header" and member["locationName"].lower() in request.headers
-    }
-    # The body is a payload, and its length was checked while it was read.
-    problem = check_input(model, shape, {**params, "EndpointName": endpoint, "Body": ""})
-    if problem:
-        raise ServiceError("ValidationError", problem)
+        return model_error(self._hosting, target, copy, status, original)
 
 
 def _forwarded(request: Request, *, streamed: bool) -> dict[str, str]:
@@ -231,25 +171,6 @@ def _forwarded(request: Request, *, streamed: bool) -> dict[str, str]:
     if streamed and "x-amzn-sagemaker-accept" in request.headers:
         headers["accept"] = request.headers["x-amzn-sagemaker-accept"]
     return headers
-
-
-async def _unless_gone(request: Request, work: object) -> None:
-    """Do the work, unless the client hangs up; then end it at once."""
-    working = asyncio.ensure_future(work)  # type: ignore[call-overload]
-    watching = asyncio.create_task(_hang_up(request))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        watching.cancel()
-        if not working.done():
-            working.cancel()
-    with suppress(asyncio.CancelledError):
-        await working
-
-
-async def _hang_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _next(exchange: Exchange, splitter: Splitter, request: Request) -> bytes:
@@ -261,13 +182,6 @@ async def _next(exchange: Exchange, splitter: Splitter, request: Request) -> byt
         except TimeoutError:
             await _send_parts(request, splitter.flush())
     return await exchange.chunk()
-
-
-async def _rest(exchange: Exchange) -> bytes:
-    pieces = []
-    while piece := await exchange.chunk():
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 async def _send_parts(request: Request, parts: list[bytes]) -> None:

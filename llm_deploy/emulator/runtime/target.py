@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
 from llm_deploy.emulator.sagemaker.adapters import base_of
-from llm_deploy.emulator.sagemaker.hosting import Hosting
+from llm_deploy.emulator.sagemaker.hosting import ASYNC, Hosting
 from llm_deploy.emulator.service import ServiceError
 from llm_deploy.emulator.store import Document
 
@@ -43,16 +43,39 @@ def refuse_invocation(entry_id: str, **values: object) -> ServiceError:
     return ServiceError("ValidationError", ledger.text(entry_id, **values))
 
 
+def endpoint_up(hosting: Hosting, name: str) -> Document:
+    """An endpoint that takes requests.
+
+    Raises:
+        ServiceError: There is none, in the words of `runtime.no-endpoint`.
+    """
+    endpoint = hosting.find_endpoint(name)
+    if endpoint is None or endpoint["EndpointStatus"] not in _UP:
+        account = hosting.cloud.settings.account
+        raise refuse_invocation("runtime.no-endpoint", endpoint=name, account=account)
+    return endpoint
+
+
+def async_config(endpoint: Document) -> Document | None:
+    """How an endpoint answers asynchronously; `None` when it answers at once. Ledger: `sm.async.only`."""
+    config: Document | None = endpoint["variants"][0].get(ASYNC)
+    return config
+
+
 def choose(hosting: Hosting, endpoint_name: str, headers: Mapping[str, str]) -> Target:
     """Find who answers.
 
     Raises:
         ServiceError: Nobody does, in the words of the ledger's `runtime.*` entries.
     """
-    account = hosting.cloud.settings.account
-    endpoint = hosting.find_endpoint(endpoint_name)
-    if endpoint is None or endpoint["EndpointStatus"] not in _UP:
-        raise refuse_invocation("runtime.no-endpoint", endpoint=endpoint_name, account=account)
+    endpoint = endpoint_up(hosting, endpoint_name)
+    if async_config(endpoint) is not None:
+        raise refuse_invocation("runtime.async.only", endpoint=endpoint_name)
+    return choose_among(hosting, endpoint, headers)
+
+
+def choose_among(hosting: Hosting, endpoint: Document, headers: Mapping[str, str]) -> Target:
+    """As `choose`, of an endpoint that is known to be up, whatever way it answers."""
     asked = headers.get(COMPONENT_HEADER)
     has_model = any(variant.get("container") for variant in endpoint["variants"])
     if has_model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_deploy.emulator.sagemaker.hosting import CONFIG, Hosting, without
+from llm_deploy.emulator.sagemaker.hosting import ASYNC, CONFIG, Hosting, without
 from llm_deploy.emulator.sagemaker.instances import volume_allowed
 from llm_deploy.emulator.sagemaker.listing import Listing
 from llm_deploy.emulator.sagemaker.refusals import refusal
@@ -76,6 +76,8 @@ class ConfigOperations:
             raise refusal("sm.config.mixed")
         if not with_model and "ExecutionRoleArn" not in params:
             raise refusal("sm.config.no-role")
+        if ASYNC in params and not with_model:
+            raise refusal("sm.async.components")
         for variant in variants:
             self._check_variant(variant)
 

@@ -11,7 +11,7 @@ import asyncio
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.containers.fleet import Fleet
 from llm_deploy.emulator.sagemaker import rollout
-from llm_deploy.emulator.sagemaker.hosting import ENDPOINT, Hosting
+from llm_deploy.emulator.sagemaker.hosting import ASYNC, ENDPOINT, Hosting, only
 from llm_deploy.emulator.sagemaker.role_use import pull_problem, with_role
 from llm_deploy.emulator.sagemaker.standin import container_spec
 from llm_deploy.emulator.store import Document
@@ -228,8 +228,18 @@ class EndpointLife:
                 await self._hosting.fleets.discard(fleet)
 
 
-def new_variant(hosting: Hosting, config: Document) -> Document:
-    """A variant as an endpoint keeps it, with its container as the model was at this moment.
+def new_variants(hosting: Hosting, config: Document) -> list[Document]:
+    """The variants of a config as an endpoint keeps them; each knows whether its endpoint is asynchronous.
+
+    Raises:
+        ServiceError: A model does not exist any more.
+    """
+    variants = [_new_variant(hosting, variant) for variant in config["ProductionVariants"]]
+    return [{**each, **only(config, ASYNC)} for each in variants]
+
+
+def _new_variant(hosting: Hosting, config: Document) -> Document:
+    """A variant with its container as the model was at this moment.
 
     Raises:
         ServiceError: The model does not exist any more.

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from llm_deploy.emulator import ledger
 from llm_deploy.emulator.sagemaker import rollout
-from llm_deploy.emulator.sagemaker.endpoint_life import EndpointLife, new_variant, wanted_instances
-from llm_deploy.emulator.sagemaker.hosting import ENDPOINT, IN_PROGRESS, SCALABLE_KIND, SCALABLE_VARIANT, Hosting, only
+from llm_deploy.emulator.sagemaker.endpoint_life import EndpointLife, new_variants, wanted_instances
+from llm_deploy.emulator.sagemaker.hosting import (
+    ASYNC,
+    ENDPOINT,
+    IN_PROGRESS,
+    SCALABLE_KIND,
+    SCALABLE_VARIANT,
+    Hosting,
+    only,
+)
 from llm_deploy.emulator.sagemaker.listing import Listing
 from llm_deploy.emulator.sagemaker.refusals import refusal
 from llm_deploy.emulator.sagemaker.tags import TagOperations, checked_tags
@@ -53,7 +61,7 @@ class EndpointOperations:
             raise refusal("sm.endpoint.exists", arn=arn)
         checked_tags(call)
         config = self._hosting.config(call.params["EndpointConfigName"])
-        variants = [new_variant(self._hosting, variant) for variant in config["ProductionVariants"]]
+        variants = new_variants(self._hosting, config)
         self._check_quota(variants)
         now = self._hosting.cloud.clock.now()
         for variant in variants:
@@ -87,6 +95,7 @@ class EndpointOperations:
         # While it is being created there is nothing to summarise yet. Ledger: `sm.endpoint.no-variants-yet`.
         if document["EndpointStatus"] not in ("Creating", "Failed"):
             answer["ProductionVariants"] = [_summary(variant) for variant in document["variants"]]
+            answer |= only(document["variants"][0], ASYNC)
         if pending := document.get("pending"):
             answer["PendingDeploymentSummary"] = _pending_summary(pending)
         return answer
@@ -103,7 +112,7 @@ class EndpointOperations:
         config = self._hosting.config(call.params["EndpointConfigName"])
         if config["EndpointConfigName"] == document["EndpointConfigName"]:
             raise refusal("sm.endpoint.same-config", arn=document["EndpointArn"])
-        variants = [new_variant(self._hosting, variant) for variant in config["ProductionVariants"]]
+        variants = new_variants(self._hosting, config)
         self._check_type_kept(document, variants)
         self._check_nothing_scalable_changes(document, variants)
         if call.params.get("RetainAllVariantProperties"):

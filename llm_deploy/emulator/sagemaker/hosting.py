@@ -18,6 +18,9 @@ SCALABLE_KIND = "autoscaling:target"
 SCALABLE_VARIANT = "sagemaker:variant:DesiredInstanceCount|endpoint/{endpoint}/variant/{variant}"
 """Where Application Auto Scaling keeps the scalable target of a variant."""
 
+ASYNC = "AsyncInferenceConfig"
+"""Member of a config, and of a variant that an endpoint keeps. Ledger: `sm.async.only`."""
+
 IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 

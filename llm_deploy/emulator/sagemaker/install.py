@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from llm_deploy.emulator.containers.container import Launcher, ProcessLauncher
 from llm_deploy.emulator.containers.fleets import Fleets
+from llm_deploy.emulator.runtime.asynchronous import AsyncInvocations
+from llm_deploy.emulator.runtime.backlog import Backlog
+from llm_deploy.emulator.runtime.errand import Errands
 from llm_deploy.emulator.runtime.invocations import Invocations
 from llm_deploy.emulator.sagemaker.component_life import ComponentLife
 from llm_deploy.emulator.sagemaker.components import ComponentOperations
@@ -32,7 +35,8 @@ def install(cloud: Cloud, *, launcher: Launcher | None = None) -> None:
         **ComponentOperations(hosting, tags, component_life).operations(),
     }
     cloud.registry.add_json(JsonService("sagemaker", "SageMaker", operations))
-    cloud.registry.add_path("/endpoints/", Invocations(hosting).answer)
+    backlog = Backlog(hosting, Errands(hosting).run)
+    cloud.registry.add_path("/endpoints/", Invocations(hosting, AsyncInvocations(hosting, backlog)).answer)
     cloud.tags["sagemaker"] = tags.of
     cloud.counters["endpoints"] = lambda: cloud.store.count(ENDPOINT)
     cloud.counters["processes"] = fleets.processes
@@ -42,6 +46,7 @@ def install(cloud: Cloud, *, launcher: Launcher | None = None) -> None:
             processes.clear()
         endpoint_life.resume()
         component_life.resume()
+        backlog.resume()
 
     cloud.at_start.append(start)
     cloud.at_stop.append(fleets.stop_all)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,20 +16,27 @@ from llm_deploy.emulator.store import Document
 _DIALECTS = Path(__file__).parents[1] / "data" / "dialects.yaml"
 _MODEL_VARIABLES = ("HF_MODEL_ID", "SM_VLLM_MODEL", "SM_SGLANG_MODEL_PATH", "OPTION_MODEL_ID", "MODEL_ID")
 """Variables by which the images choose a model. Source: documentation of TGI, vLLM, SGLang and LMI containers."""
+EMBEDDING_DIALECT = "tei"
 _IN_CONTAINER = "/opt/ml/model"
 
 
 def container_spec(hosting: Hosting, container: Document, log_group: str, source: str) -> ContainerSpec:
     """What a copy of a container runs here; `source` is the ARN of the endpoint or the component that it belongs to."""
-    asked = asked_model(container)
+    asked, local = asked_model(container), local_model(hosting, container)
     return ContainerSpec(
         dialect=dialect(container.get("Image", "")),
-        served_name=asked or hosting.cloud.settings.model_name,
+        served_name=asked or local,
         environment=container.get("Environment", {}),
         log_group=writable_group(hosting, container, source, log_group),
-        stands_in_for=asked if is_stand_in(hosting.cloud.settings.model_name, asked) else None,
-        local_model=hosting.cloud.settings.model_name,
+        stands_in_for=asked if is_stand_in(local, asked) else None,
+        local_model=local,
     )
+
+
+def local_model(hosting: Hosting, container: Document) -> str:
+    """The model that answers for a container: one that generates, or one for embeddings. Ledger: `local.embeddings`."""
+    embeds = dialect(container.get("Image", "")) == EMBEDDING_DIALECT
+    return hosting.cloud.settings.embedding_model_name if embeds else hosting.cloud.settings.model_name
 
 
 def asked_model(container: Document) -> str | None:
@@ -52,11 +60,10 @@ def note(local: str, asked: str) -> str:
 
 def stood_in(hosting: Hosting, resource: Document) -> str | None:
     """The note about an endpoint or a component, when the local model stands in somewhere in it."""
-    local = hosting.cloud.settings.model_name
     containers = [resource["container"]] if "container" in resource else []
     containers += [variant["container"] for variant in resource.get("variants", ()) if variant.get("container")]
     for container in containers:
-        asked = asked_model(container)
+        asked, local = asked_model(container), local_model(hosting, container)
         if asked and is_stand_in(local, asked):
             return note(local, asked)
     return None
@@ -65,10 +72,12 @@ def stood_in(hosting: Hosting, resource: Document) -> str | None:
 def dialect(image: str) -> str:
     """What the engine in an image speaks on /invocations. Ledger: `local.dialect`."""
     repository = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
-    return next((row["dialect"] for row in _dialects() if row["image"] in repository), "tgi")
+    words = repository.split("-")
+    rows = (row for row in _dialects() if row["image"] in (words if row.get("word") else repository))
+    return next((row["dialect"] for row in rows), "tgi")
 
 
 @cache
-def _dialects() -> list[dict[str, str]]:
-    rows: list[dict[str, str]] = yaml.safe_load(_DIALECTS.read_text("utf-8"))
+def _dialects() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = yaml.safe_load(_DIALECTS.read_text("utf-8"))
     return rows

@@ -63,10 +63,7 @@ class RelayWriter:
         block = self._blocks.take(data)
         if not block:
             return b""
-        if not block.isascii():
-            block = _valid(block)
-        if self._rename is not None:
-            block = block.replace(*self._rename)
+        block = self._renamed(block)
         for sign in self._notable:
             if sign in block:
                 return self._passed(block)
@@ -76,7 +73,7 @@ class RelayWriter:
     def close(self, cause: InferenceError | None = None) -> bytes:
         """See `StreamWriter.close`."""
         rest = self._blocks.rest()
-        out = self._looked_at(rest + EVENT_END) if rest and _is_whole(rest) else b""
+        out = self._looked_at(self._renamed(rest + EVENT_END)) if rest and _is_whole(rest) else b""
         if self.tally.finish is None:
             self._kept = out
             raise cause or StreamBrokenError(
@@ -90,6 +87,11 @@ class RelayWriter:
         """See `StreamWriter.take_kept`."""
         kept, self._kept = self._kept, b""
         return kept
+
+    def _renamed(self, block: bytes) -> bytes:
+        if not block.isascii():
+            block = _valid(block)
+        return block if self._rename is None else block.replace(*self._rename)
 
     def _passed(self, block: bytes) -> bytes:
         """A block with an event of interest: what is before it passes unseen, the rest is looked at."""

@@ -42,6 +42,7 @@ class StoredAccess:
         self._books = Bookkeeping(self._admission, wall_s, config.keys_usable_s)
         self._thread = ThreadPoolExecutor(1, "gateway-state")
         self._wanted = asyncio.Event()
+        self._one_exchange = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.caller = self._admission.caller
         self.admit = self._admission.admit
@@ -60,20 +61,20 @@ class StoredAccess:
         """
         try:
             await self._beside(self._store.open)
-            self._books.accept(await self._beside(self._store.load, self._admission.today()))
+            self._books.accept(None, await self._beside(self._store.load, self._admission.today()))
         except LlmDeployError:
             self._let_go()
             raise
         self._admission.sharing.wake = self._wanted.set
         self._task = asyncio.create_task(self._keep_writing(), name="gateway-state")
+        self._task.add_done_callback(self._notice_end)
 
     async def aclose(self) -> None:
         """Write what is pending, for ten seconds at most, and let go of the database. Safe to call again."""
         if self._task is None:
             return
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait((self._task,))
         self._task = None
         try:
             async with asyncio.timeout(LAST_WORDS_S):
@@ -83,17 +84,18 @@ class StoredAccess:
         self._let_go()
 
     async def exchange(self, *, last: bool = False) -> None:
-        """Tell the database what there is to tell, now. Failure is remembered, not raised."""
-        work = self._books.work(last=last)
-        try:
-            answer = await self._beside(self._store.exchange, work)
-            if answer.fenced:
-                self._books.begin_again()
-                await self._beside(self._store.register)
-            else:
-                self._books.accept(answer)
-        except StateError as error:
-            self._books.fail(error.message)
+        """Tell the database what there is to tell, now, one exchange at a time. Failure is remembered, not raised."""
+        async with self._one_exchange:
+            work = self._books.work(last=last)
+            try:
+                answer = await self._beside(self._store.exchange, work)
+                if answer.fenced:
+                    self._books.begin_again()
+                    await self._beside(self._store.register)
+                else:
+                    self._books.accept(work, answer)
+            except StateError as error:
+                self._books.fail(error.message)
 
     async def _keep_writing(self) -> None:
         pause_s = self._every_s
@@ -116,6 +118,11 @@ class StoredAccess:
 
     async def _beside(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _notice_end(self, task: asyncio.Task[None]) -> None:
+        """A defect of ours must not end the writing unseen; usage is still counted, and written at the end."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._books.fail(f"the task that writes has ended: {error!r}")
 
     def _let_go(self) -> None:
         self._store.close()

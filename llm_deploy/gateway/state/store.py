@@ -112,6 +112,8 @@ class Store:
                 changed = revision > work.known_revision
                 keys = keyring.every_key(connection, after_revision=work.known_revision) if changed else []
                 answer = Answer(grants, tuple(keys), revision, processes)
+                if writes and now_s - self._tidied_at_s >= TIDY_EVERY_S:
+                    self._tidy(connection, now_s)
         if writes:
             self._seen_at_s = wall_s
         return answer

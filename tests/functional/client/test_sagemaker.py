@@ -1,4 +1,4 @@
-"""The SageMaker transport: real boto3 against a server that sends real frames, cuts them and breaks them."""
+"""The SageMaker transport, by both of its ways, against a server that sends real frames, cuts them and breaks them."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ NO_CAPACITY = (
     "configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
 )
 ANSWER = invocation([{"generated_text": " Paris", "details": {"finish_reason": "eos_token", "generated_tokens": 1}}])
+
+
+@pytest.fixture(autouse=True, params=["fast", "botocore"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every rule here holds for the client's own path and for botocore's."""
+    monkeypatch.setenv("LLMDEPLOY_CLIENT", request.param)
+    return str(request.param)
 
 
 @dataclass

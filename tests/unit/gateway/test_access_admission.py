@@ -261,7 +261,7 @@ def test_limits_that_change_leave_what_is_in_flight_in_order(desk: Desk) -> None
     """A budget that is taken away or given while a request runs neither breaks nor gains by its end."""
     permit = desk.admit(tokens=50)
     desk.limit(tokens_total=100, tokens_per_day=100, tokens_per_minute=100)
-    permit.settle(prompt_tokens=50, generated_tokens=0)
+    permit.settle(prompt_tokens=20, generated_tokens=0)
     account = desk.admission.accounts[desk.made.key_id]
     assert [budget.claimed for budget in account.budgets] == [0, 0]
     permit = desk.admit(tokens=50)
@@ -274,6 +274,7 @@ def test_processes_divide_the_rates(desk: Desk) -> None:
     """So that together they let pass what the key may, whatever their number."""
     desk.limit(requests_per_minute=100, concurrency=5)
     desk.admission.divide(4, offline=False)
+    desk.admit()
     account = desk.admission.accounts[desk.made.key_id]
     assert account.requests is not None
     assert account.requests.capacity == 25

@@ -49,7 +49,7 @@ class Process:
     def start(self) -> None:
         """Enter the database and load the keys."""
         self.store.open()
-        self.books.accept(self.store.load(self.admission.today()))
+        self.books.accept(None, self.store.load(self.admission.today()))
 
     def admit(self, tokens: int) -> bool:
         """A request; whether it was let in."""
@@ -79,7 +79,7 @@ class Process:
         if not dead:
             answer = self.store.exchange(work)
             if not lost:
-                self.books.accept(answer)
+                self.books.accept(work, answer)
                 return
         self.books.fail("cut")
 
@@ -102,7 +102,7 @@ def processes(number: int, limits: Limits) -> Iterator[tuple[list[Process], KeyS
             store.sole = False
             process = Process(store, wall_s, secret)
             process.store.register()
-            process.books.accept(process.store.load(process.admission.today()))
+            process.books.accept(None, process.store.load(process.admission.today()))
             started.append(process)
         yield started, service
         for process in started:
@@ -233,19 +233,23 @@ def test_a_batch_stays_the_same_until_it_is_written() -> None:
     admission.admit(admission.caller(secret), scope="chat", model="m", tokens=1).settle(
         prompt_tokens=1, generated_tokens=2
     )
-    first = books.work().batch
+    work = books.work()
+    first = work.batch
     admission.admit(admission.caller(secret), scope="rag", model="m", tokens=1).settle(
         prompt_tokens=3, generated_tokens=4
     )
     assert books.work().batch is first
-    books.accept(Answer({}, (), 0, 1))
-    second = books.work().batch
+    books.accept(work, Answer({}, (), 0, 1))
+    late, work = work, books.work()
+    second = work.batch
+    books.accept(late, Answer({}, (), 0, 1))
+    assert books.work().batch is second
     assert first is not None
     assert second is not None
     assert (first.number, second.number) == (1, 2)
     assert list(first.rows.values()) == [Counts(1, 1, 2, 0)]
     assert list(second.rows.values()) == [Counts(1, 3, 4, 0)]
-    books.accept(Answer({}, (), 0, 1))
+    books.accept(work, Answer({}, (), 0, 1))
     assert books.work().batch is None
 
 
@@ -255,20 +259,20 @@ def test_an_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING, "llm_deploy"):
         for _ in range(50):
             books.fail("refused")
-        books.accept(Answer({}, (), 0, 1))
-        books.accept(Answer({}, (), 0, 1))
+        books.accept(None, Answer({}, (), 0, 1))
+        books.accept(None, Answer({}, (), 0, 1))
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
 def test_keys_are_good_for_the_stated_time_after_the_last_answer() -> None:
     """Each answer of the database begins it anew."""
     admission, books, wall_s, _ = one_desk()
-    books.accept(Answer({}, (), 0, 1))
+    books.accept(None, Answer({}, (), 0, 1))
     assert admission.usable_until_s == NOON_S + 3600
     wall_s[0] += 100
     books.fail("away")
     assert admission.usable_until_s == NOON_S + 3600
-    books.accept(Answer({}, (), 0, 1))
+    books.accept(None, Answer({}, (), 0, 1))
     assert admission.usable_until_s == NOON_S + 3700
 
 
@@ -289,11 +293,11 @@ def test_a_long_outage_takes_bounded_memory_and_keeps_every_sum() -> None:
         assert len(books._pending) <= MOST_PENDING
     found: Counter[str] = Counter()
     for _ in range(2):
-        batch = books.work().batch
-        assert batch is not None
-        for key, counts in batch.rows.items():
+        work = books.work()
+        assert work.batch is not None
+        for key, counts in work.batch.rows.items():
             found[key.key_id] += counts.requests
-        books.accept(Answer({}, (), 0, 1))
+        books.accept(work, Answer({}, (), 0, 1))
     assert found == counted
 
 
@@ -314,7 +318,6 @@ def test_keys_that_nobody_uses_cost_nothing() -> None:
         prompt_tokens=0, generated_tokens=0
     )
     assert len(admission.sharing.active) == 1
-    books.work()
-    books.accept(Answer({}, (), 0, 1))
+    books.accept(books.work(), Answer({}, (), 0, 1))
     books.work()
     assert not admission.sharing.active

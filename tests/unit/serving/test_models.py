@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import replace
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_deploy.errors import ModelFileError, NotFoundError
-from llm_deploy.serving import models
+from llm_deploy.errors import LocalCloudError, ModelFileError, NotFoundError
+from llm_deploy.serving import bert_gguf, models
 from llm_deploy.serving.packages import package_dir
 
 CONTENT = b"GGUF and so on"
@@ -139,3 +140,49 @@ def test_remove(model: Path) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
+
+
+@pytest.fixture
+def made(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`tiny`, made of another file of its package; the conversion writes the content that the hash is of."""
+    source = model.with_name("weights")
+    source.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    tiny = replace(models.known_models()["tiny"], made_from="t/weights", made_from_sha256=digest, kind="embedding")
+    monkeypatch.setattr(models, "known_models", lambda: {"tiny": tiny})
+    monkeypatch.setattr(bert_gguf, "convert", lambda _folder, target, **_: _write(target, CONTENT))
+    model.unlink()
+    return model
+
+
+def test_a_model_is_made_of_what_the_package_holds(made: Path) -> None:
+    """Once; the result has its hash, and nothing else is left beside it."""
+    assert models.pull("tiny") == made
+    assert made.read_bytes() == CONTENT
+    assert {path.name for path in made.parent.iterdir()} == {made.name, "weights", f".{made.name}.verified"}
+    made.with_name("weights").unlink()
+    assert models.pull("tiny") == made
+    assert models.state("tiny") == "ready"
+
+
+def test_nothing_is_made_of_a_damaged_file(made: Path) -> None:
+    """Its hash is looked at first; what is missing is damaged too."""
+    made.with_name("weights").write_bytes(b"wheights")
+    for _ in range(2):
+        with pytest.raises(ModelFileError, match="weights"):
+            models.pull("tiny")
+        assert not made.exists()
+        made.with_name("weights").unlink(missing_ok=True)
+
+
+def test_a_conversion_that_fails_leaves_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a half file at its place nor one beside it; a full disk is said so."""
+
+    def fail(folder: Path, target: Path, name: str) -> None:
+        _write(target, b"GG")
+        raise OSError(errno.ENOSPC, f"{folder} {name}")
+
+    monkeypatch.setattr(bert_gguf, "convert", fail)
+    with pytest.raises(LocalCloudError, match="No room"):
+        models.pull("tiny")
+    assert [path.name for path in made.parent.iterdir()] == ["weights"]

@@ -18,7 +18,8 @@ REQUIRED = "LLMDEPLOY_REQUIRE_POSTGRES"
 USER = "postgres"
 """Debian's package makes it."""
 START_TIMEOUT_S = 60.0
-SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+SETTINGS = {"fsync": "off", "max_connections": "60"}
+"""What is committed survives a crash of the server, though not one of the machine."""
 
 
 def binaries() -> Path | None:

@@ -53,6 +53,9 @@ def test_every_member_that_the_table_names_is_one_of_the_operation() -> None:
             sources = [*rule.on.values(), *rule.keys.values(), *(s for also in rule.also for s in also.on.values())]
             members = [source.of for source in sources]
             members += [each for each in (rule.tags, rule.request_tags, rule.tag_keys, rule.passes) if each]
+            if operation not in model.operations:  # an action that no service model has as an operation
+                assert not members
+                continue
             shape = model.input_shape(operation)
             assert shape is not None
             for member in members:
