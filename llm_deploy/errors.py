@@ -248,3 +248,11 @@ class IndexUnavailableError(LlmDeployError):
     exit_code = 29
     http_status = 503
     retryable = True
+
+
+class StateError(LlmDeployError):
+    """The gateway's state (keys, usage) cannot be read or written: database down, disk full, file damaged."""
+
+    exit_code = 30
+    http_status = 503
+    retryable = True

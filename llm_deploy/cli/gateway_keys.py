@@ -1,0 +1,330 @@
+"""`llmdeploy gateway keys` and `llmdeploy gateway migrate`: who may call the gateway, and how much they did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_deploy.cli.options import AsJson, Yes, span_s
+
+if TYPE_CHECKING:
+    from llm_deploy.gateway.state.administration import KeyService
+    from llm_deploy.gateway.state.records import KeyRecord
+
+app = typer.Typer(no_args_is_help=True, help="API keys of the gateway: make, list, change, revoke, and what they used.")
+
+UNLIMITED = "none"
+"""The word that takes a limit away."""
+
+State = Annotated[
+    str | None,
+    typer.Option(
+        "--state",
+        metavar="URL",
+        help="sqlite:///PATH or postgresql+psycopg://USER@HOST/DB; else LLMDEPLOY_STATE, else a file of this user.",
+    ),
+]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The key's name, or its id.")]
+Scopes = Annotated[
+    list[str] | None, typer.Option("--scope", help="chat, embeddings, rag or models; may be repeated. Default: all.")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="A model it may use; may be repeated. Default: every one.")
+]
+Expires = Annotated[str | None, typer.Option("--expires", metavar="SPAN", help="Good for so long: 90d, 12h.")]
+RequestsPerMinute = Annotated[str | None, typer.Option("--requests-per-minute", metavar="N")]
+TokensPerMinute = Annotated[
+    str | None, typer.Option("--tokens-per-minute", metavar="N", help="Tokens of prompts and answers together.")
+]
+TokensPerDay = Annotated[
+    str | None, typer.Option("--tokens-per-day", "--budget", metavar="N", help="The budget of a day of UTC.")
+]
+TokensTotal = Annotated[str | None, typer.Option("--tokens-total", metavar="N", help="The budget of its whole life.")]
+Concurrency = Annotated[str | None, typer.Option("--concurrency", metavar="N", help="Requests in flight.")]
+
+
+class By(Enum):
+    """How finely usage is shown."""
+
+    HOUR = "hour"
+    DAY = "day"
+    TOTAL = "total"
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it; unique among keys in use.")],
+    scopes: Scopes = None,
+    models: Models = None,
+    expires: Expires = None,
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    tokens_per_day: TokensPerDay = None,
+    tokens_total: TokensTotal = None,
+    concurrency: Concurrency = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, once: nobody can look it up later."""
+    from llm_deploy.gateway.access import SCOPES
+    from llm_deploy.gateway.state.records import Limits
+
+    limits = _limits(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_total, concurrency)
+    with _service(state) as service:
+        made = service.create(
+            name,
+            scopes=frozenset(scopes or SCOPES),
+            models=frozenset(models) if models else None,
+            limits=Limits(**limits),
+            good_for_s=span_s("--expires", expires),
+        )
+        _show_secret(service.find(made.key_id), made.secret, service.place, as_json=as_json)
+
+
+@app.command("list")
+def list_keys(
+    state: State = None,
+    everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the keys; never their secrets."""
+    from llm_deploy.cli.screen import say, table, write_json
+
+    with _service(state) as service:
+        documents = [_document(key) for key in service.every()]
+        place = service.place
+    shown = [document for document in documents if everything or document["state"] == "in use"]
+    if as_json:
+        write_json(shown)
+        return
+    fields = ("name", "key_id", "state", "scopes", "models", "expires_at")
+    rows = [[_cell(document[field]) for field in fields] for document in shown]
+    for line in table(rows, ("NAME", "ID", "STATE", "SCOPES", "MODELS", "EXPIRES")):
+        typer.echo(line)
+    if not rows:
+        say(f"No keys in {place}. Make one: llmdeploy gateway keys create NAME")
+
+
+@app.command("show")
+def show(key: Key, state: State = None, as_json: AsJson = False) -> None:
+    """Show a key's scopes, limits and what is used of its budgets."""
+    from llm_deploy.cli.screen import write_json
+
+    with _service(state) as service:
+        record = service.find(key)
+        document = _document(record) | {"spent": asdict(service.spent(record))}
+    if as_json:
+        write_json(document)
+        return
+    spent, limits = document.pop("spent"), document.pop("limits")
+    for field, value in (document | limits).items():
+        typer.echo(f"{field.replace('_', ' '):<20} {_cell(value)}")
+    for field, used, limit in (
+        ("spent today", spent["today"], limits["tokens_per_day"]),
+        ("spent in total", spent["total"], limits["tokens_total"]),
+    ):
+        typer.echo(f"{field:<20} {'-' if limit is None else f'{used} of {limit} tokens'}")
+
+
+@app.command("change")
+def change(
+    key: Key,
+    scopes: Scopes = None,
+    models: Models = None,
+    expires: Expires = None,
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    tokens_per_day: TokensPerDay = None,
+    tokens_total: TokensTotal = None,
+    concurrency: Concurrency = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a key may do; `none` takes a limit, the expiry or the list of models away. The secret stays."""
+    from llm_deploy.cli.screen import say, write_json
+    from llm_deploy.errors import SpecError
+
+    values: dict[str, Any] = dict(
+        _limits(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_total, concurrency)
+    )
+    if scopes:
+        values["scopes"] = frozenset(scopes)
+    if models:
+        values["models"] = None if models == [UNLIMITED] else frozenset(models)
+    if expires:
+        values["good_for_s"] = None if expires == UNLIMITED else span_s("--expires", expires)
+    if not values:
+        raise SpecError("Nothing to change.", hint="Give a limit, for example --tokens-per-day 100000.")
+    with _service(state) as service:
+        record = service.change(key, values)
+    if as_json:
+        write_json(_document(record))
+    say(f"Changed {record.name} ({record.key_id}): {', '.join(sorted(values)).replace('_', ' ')}. {EFFECT}")
+
+
+EFFECT = "Running gateways know within a few seconds."
+
+
+@app.command("revoke")
+def revoke(key: Key, state: State = None, yes: Yes = False) -> None:
+    """Let a key be good for nothing. It cannot be undone; its usage stays."""
+    from llm_deploy.cli.screen import agree, say
+
+    with _service(state) as service:
+        record = service.find(key)
+        if record.revoked_at_s is not None:
+            say(f"{record.name} ({record.key_id}) was revoked before.")
+            return
+        agree(f"Revoke {record.name} ({record.key_id})?", yes=yes)
+        service.revoke(record.key_id)
+    say(f"Revoked {record.name} ({record.key_id}). {EFFECT}")
+
+
+@app.command("rotate")
+def rotate(
+    key: Key,
+    grace: Annotated[str, typer.Option("--grace", metavar="SPAN", help="The old secret is good for so long.")] = "1h",
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a key a new secret and print it; the old one stays good for a while."""
+    from llm_deploy.cli.screen import say
+
+    with _service(state) as service:
+        record, made = service.rotate(key, span_s("--grace", grace) or 0)
+        _show_secret(record, made.secret, service.place, as_json=as_json)
+    say(f"The old secret is good until {_time(record.previous_until_s)}.")
+
+
+@app.command("usage")
+def usage(
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Name or id; all keys by default.")] = None,
+    since: Annotated[str, typer.Option("--since", metavar="SPAN", help="Look back so far.")] = "7d",
+    by: Annotated[By, typer.Option("--by", help="Sum up by hour or day of UTC, or all.")] = By.DAY,
+    state: State = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV on standard output.")] = False,
+) -> None:
+    """Show requests and tokens by key, model, route and day. The last second may not be written yet."""
+    from llm_deploy.cli.screen import say, table, write_json
+
+    with _service(state) as service:
+        lines = service.usage(key, since_s=span_s("--since", since) or 0, grain=by.value)
+    documents = [_usage_document(asdict(line), by) for line in lines]
+    if as_json:
+        write_json(documents)
+    elif as_csv:
+        _write_csv(documents)
+    elif documents:
+        rows = [[str(value) for field, value in document.items() if field != "key_id"] for document in documents]
+        headers = [field.upper().replace("_", " ") for field in documents[0] if field != "key_id"]
+        for line in table(rows, headers):
+            typer.echo(line)
+    else:
+        say(f"Nothing was used in the last {since}.")
+
+
+def migrate(state: State = None) -> None:
+    """Bring the tables of the gateway's state up to date. A gateway does it by itself when it starts."""
+    from llm_deploy.cli.screen import say
+    from llm_deploy.gateway.state.administration import migrate_state
+
+    done, place = migrate_state(state)
+    if done.before == done.after:
+        say(f"{place} is up to date (version {done.after}).")
+    else:
+        say(f"{place}: version {done.before or 'none'} -> {done.after}.")
+
+
+@contextmanager
+def _service(state: str | None) -> Iterator[KeyService]:
+    from llm_deploy.gateway.state.administration import KeyService
+
+    service = KeyService(state)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def _limits(*texts: str | None) -> dict[str, int | None]:
+    """Those limits that were given; `none` is a limit's absence."""
+    from llm_deploy.errors import SpecError
+
+    names = ("requests_per_minute", "tokens_per_minute", "tokens_per_day", "tokens_total", "concurrency")
+    found: dict[str, int | None] = {}
+    for name, text in zip(names, texts, strict=True):
+        if text is None:
+            continue
+        if (text != UNLIMITED and not text.isascii()) or (text != UNLIMITED and not text.isdigit()):
+            raise SpecError(f"--{name.replace('_', '-')}: {text[:40]!r}; expected a whole number, or {UNLIMITED}.")
+        found[name] = None if text == UNLIMITED else int(text)
+    return found
+
+
+def _show_secret(record: KeyRecord, secret: str, place: str, *, as_json: bool) -> None:
+    """The secret alone on standard output, so that it can be piped to where it is kept."""
+    from llm_deploy.cli.screen import say, write_json
+
+    if as_json:
+        write_json(_document(record) | {"secret": secret})
+        return
+    say(f"{record.name} ({record.key_id}), kept in {place}. This is shown once:")
+    typer.echo(secret)
+
+
+def _document(key: KeyRecord) -> dict[str, Any]:
+    """A key for people and programs: without anything of its secret."""
+    return {
+        "name": key.name,
+        "key_id": key.key_id,
+        "state": _state(key),
+        "scopes": sorted(key.scopes),
+        "models": None if key.models is None else sorted(key.models),
+        "created_at": _time(key.created_at_s),
+        "expires_at": _time(key.expires_at_s),
+        "revoked_at": _time(key.revoked_at_s),
+        "old_secret_until": _time(key.previous_until_s),
+        "limits": asdict(key.limits),
+    }
+
+
+def _cell(value: object) -> str:
+    return ",".join(value) if isinstance(value, list) else "-" if value is None else str(value)
+
+
+def _state(key: KeyRecord) -> str:
+    from time import time
+
+    if key.revoked_at_s is not None:
+        return "revoked"
+    return "expired" if key.expires_at_s is not None and key.expires_at_s <= time() else "in use"
+
+
+def _time(seconds: float | None) -> str | None:
+    from datetime import UTC, datetime
+
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _usage_document(line: dict[str, Any], by: By) -> dict[str, Any]:
+    hour = line.pop("hour")
+    if by is By.TOTAL:
+        return line
+    begin = str(_time(hour * 3600))
+    return {by.value: begin[:13] if by is By.HOUR else begin[:10]} | line
+
+
+def _write_csv(documents: list[dict[str, Any]]) -> None:
+    import csv
+    import sys
+
+    if documents:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(documents[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(documents)
