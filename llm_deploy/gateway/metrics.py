@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+    from llm_deploy.tracing.counts import Counts
 
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -74,6 +76,7 @@ class Metrics:
     in_flight: int = 0
     streams_open: int = 0
     log_lines_dropped: int = 0
+    spans: Callable[[], Mapping[str, Counts]] | None = None
 
     def count(self, record: Record) -> None:
         """Count a finished request."""
@@ -108,10 +111,19 @@ class Metrics:
         failures = ["model", "backend", "error"]
         yield counter("upstream_failures", "Backends' failures.", failures, self.upstream_failures.items())
         yield counter("log_lines_dropped", "Log lines nobody read.", [], [((), self.log_lines_dropped)])
+        yield counter("spans", "Spans of traces, by what became of them.", ["exporter", "outcome"], self._spans())
         yield GaugeMetricFamily("llmdeploy_gateway_in_flight", "Requests being answered.", self.in_flight)
         yield GaugeMetricFamily("llmdeploy_gateway_streams_open", "Streams being sent.", self.streams_open)
         yield _family("latency_seconds", "Seconds to the end of an answer.", self.latency)
         yield _family("first_token_seconds", "Seconds to the first piece of a stream.", self.first_token)
+
+    def _spans(self) -> list[tuple[tuple[object, ...], int]]:
+        found = {} if self.spans is None else self.spans()
+        return [
+            ((name, outcome), getattr(counts, outcome))
+            for name, counts in found.items()
+            for outcome in ("exported", "failed", "dropped")
+        ]
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""

@@ -28,6 +28,8 @@ _OPERATIONS: Final[dict[str, conventions.Operation]] = {
     "embeddings": "embeddings",
 }
 _FAILED: Final = 500
+_GONE: Final = "gone"
+"""The caller left: no error of anybody's."""
 
 
 def listen(config: GatewayConfig) -> setup.Tracing | None:
@@ -61,7 +63,7 @@ def _describe(seen: spans.Span, request: Request) -> None:
             "llmdeploy.backend": record.backend or None,
         }
     )
-    if record.refused and (record.status >= _FAILED or request.begun):
+    if record.refused and record.refused != _GONE and (record.status >= _FAILED or request.begun):
         seen.fail(record.refused)
     if request.asked is not None:
         _describe_model(seen, request)
@@ -84,6 +86,6 @@ def _describe_model(seen: spans.Span, request: Request) -> None:
             conventions.INPUT_TOKENS: record.prompt_tokens,
             conventions.OUTPUT_TOKENS: record.generated_tokens,
             conventions.TIME_TO_FIRST_CHUNK: record.first_s,
-            conventions.CANCELLED: True if record.refused == "gone" else None,
+            conventions.CANCELLED: True if record.refused == _GONE else None,
         },
     )
