@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CDK := $(VENV)/.cdk
 XDIST ?= 2
 
-.PHONY: demo test slow check format rows docs bench synth clean
+.PHONY: demo test slow check format rows docs bench bench-client bench-gateway synth clean
 
 demo: $(STAMP)
 	@$(BIN)/python scripts/demo.py
@@ -61,6 +61,13 @@ synth: $(CDK)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run
+
+# The data path beside its peers, which pip installs into environments of their own; ARGS=--quick takes three minutes.
+bench-client: $(STAMP)
+	@$(BIN)/python -m benchmarks.client_calls $(ARGS)
+
+bench-gateway: $(STAMP)
+	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .demo

@@ -52,10 +52,16 @@ COMMANDS: Mapping[str, Entry] = {
     "chat": Entry("chat", "chat", "Talk to a model, streaming."),
     "token": Entry("token", "token", "Write a token for programs that speak OpenAI."),
     "traces": Entry("traces", "app", "Read the traces of questions and answers stored on this machine."),
+    "bench": Entry("bench", "bench", "Load a deployment or an address, and report what it carries."),
     "config": Entry("config", "app", "Show, check and explain specs and settings."),
     "local": Entry("local", "app", "Run the local cloud: all of this without an AWS account."),
     "models": Entry("models", "app", "Fetch and manage the models that run on this machine."),
+    "rag": Entry("rag", "app", "Answer questions from documents, over Qdrant.", True),
     "serve": Entry("serve", "serve", "Serve a model on this machine over HTTP."),
+    "gateway": Entry(
+        "gateway", "app", "Run the business service: an OpenAI-compatible API over deployments, and /rag."
+    ),
+    "proxy": Entry("proxy", "proxy", "Put an OpenAI-compatible server in front of one endpoint, on this machine."),
 }
 
 

@@ -106,12 +106,10 @@ def _details(span: StoredSpan) -> Iterator[tuple[str, str]]:
             yield from _messages(value)
         elif name == conventions.RETRIEVAL_DOCUMENTS:
             yield from _documents(value)
-        elif name in {conventions.RETRIEVAL_QUERY, "rag.query"}:
+        elif name == conventions.RETRIEVAL_QUERY:
             yield "query", str(value)
-        elif name in {conventions.STEP_QUERIES, "rag.queries"}:
+        elif name == conventions.STEP_QUERIES:
             yield from (("expanded", str(text)) for text in value[1:])
-        elif name == "rag.answer":
-            yield "answer", str(value)
         elif name not in HIDDEN:
             yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     for event in span.events:

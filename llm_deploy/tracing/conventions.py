@@ -51,7 +51,6 @@ CONTENT_PREFIX = "llmdeploy.content."
 CONTENT = frozenset({
     INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, RETRIEVAL_QUERY, STEP_QUERIES,
     "gen_ai.tool.call.arguments", "gen_ai.tool.call.result",
-    "rag.query", "rag.queries", "rag.query.expanded", "rag.filter", "rag.answer",
 })  # fmt: skip
 """Recorded only while content is captured, whoever sets them. Documents keep id and score."""
 
@@ -75,28 +74,34 @@ def is_content(name: str) -> bool:
 def request(
     operation: Operation,
     model: str,
+    /,
     *,
     provider: str,
     stream: bool = False,
     json: bool = False,
     url: str | None = None,
+    document: Mapping[str, Any] | None = None,
     **parameters: Any,  # noqa: ANN401 - numbers, texts and lists of texts
 ) -> Attributes:
     """What is known when a call of a model begins: for the span's creation. The span's name is `{operation} {model}`.
 
     `json`: the answer is bound to a JSON schema or grammar. `url`: the model server's; host and port are taken from it.
     Parameters: max_tokens, temperature, top_p, top_k, frequency_penalty, presence_penalty, stop, seed; `None` and empty
-    ones are left out, other names too.
+    ones are left out, other names too. `document` may hold them as well: a request's body as it came.
     """
     found: Attributes = {OPERATION: operation, PROVIDER: provider, REQUEST_MODEL: model}
     if stream:
         found["gen_ai.request.stream"] = True
     if json:
         found["gen_ai.output.type"] = "json"
-    for name, value in parameters.items():
+    for name, value in {**(document or {}), **parameters}.items():
         if name in _REQUEST and value is not None and value != ():
-            found[_REQUEST[name]] = list(value) if isinstance(value, tuple) else value
+            found[_REQUEST[name]] = _listed(value) if name == "stop" else value
     return found | (address(url) if url else {})
+
+
+def _listed(stop: Any) -> list[str]:  # noqa: ANN401 - a text or several
+    return [stop] if isinstance(stop, str) else list(stop) if isinstance(stop, list | tuple) else [str(stop)]
 
 
 def prompt(

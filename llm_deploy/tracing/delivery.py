@@ -69,6 +69,7 @@ class Delivery:
         self._waiting: deque[tuple[ReadableSpan, int]] = deque()
         self._bytes = self._exported = self._dropped = self._failed = 0
         self._said_at: float | None = None
+        self._said_lost = 0
         self._failing = False
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -147,11 +148,13 @@ class Delivery:
         self._say()
 
     def _say(self) -> None:
-        """One line when it begins to fail or to drop, and one a minute while it does."""
+        """One line when spans are lost, and one a minute while more are; one when it is over."""
         now, counts = self._clock(), self.counts()
-        if not (counts.failed or counts.dropped) or (self._said_at is not None and now - self._said_at < SAY_EVERY_S):
+        lost = counts.failed + counts.dropped
+        waits = self._said_at is not None and now - self._said_at < SAY_EVERY_S
+        if waits or (lost == self._said_lost and self._said_at is not None) or not lost:
             return
-        self._said_at = now
+        self._said_at, self._said_lost = now, lost
         state = "does not take spans" if self._failing else "takes spans"
         logger.warning(
             "traces: exporter %s %s; so far %d exported, %d given up, %d dropped",

@@ -15,7 +15,7 @@ FINISH_REASONS = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "
 
 def input_messages(messages: Iterable[Mapping[str, Any]]) -> list[Message]:
     """Every message, in order; what is no message is left out, for a refused request is recorded too. Idempotent."""
-    return [_message(one) for one in messages if isinstance(one, Mapping)]
+    return [_message(one) for one in messages if isinstance(one, Mapping)] if isinstance(messages, Iterable) else []
 
 
 def output_message(text: str, finish_reason: str, tool_calls: Iterable[Mapping[str, Any]] = ()) -> Message:

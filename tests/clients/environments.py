@@ -25,9 +25,9 @@ STAMP = ".complete"
 MAKING_TIMEOUT_S = 600
 
 
-def python(name: str) -> Path:
-    """The interpreter of the environment that `requirements/<name>.txt` describes; made when it is not there."""
-    pinned = HERE / "requirements" / f"{name}.txt"
+def python(name: str, described_in: Path = HERE / "requirements") -> Path:
+    """The interpreter of the environment that `<name>.txt` of a folder describes; made when it is not there."""
+    pinned = described_in / f"{name}.txt"
     folder = _folder(name, f"{sys.version} {sys.base_prefix}", pinned)
     _made_once(folder, lambda: _make_python(folder, pinned))
     return folder / "bin" / "python"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -185,3 +186,25 @@ def test_a_delivery_is_a_thread_that_nobody_waits_for() -> None:
         )
         assert all(thread.daemon for thread in threading.enumerate() if thread.name == "llmdeploy-traces-x")
         made.close(1)
+
+
+def resident_mib() -> float:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "endless"])
+def test_a_broken_back_end_does_not_fill_the_memory(behaviour: Behaviour, tmp_path: Path) -> None:
+    """Fifty megabytes of prompts later the process is as large as its queue allows."""
+    with otlp_sink.running(behaviour) as sink:
+        tracing = setup.configure(config(sink.url), state_dir=tmp_path)
+        prompt = "word " * 2000
+        for _ in range(200):
+            ask(prompt)
+        before = resident_mib()
+        for _ in range(5000):
+            ask(prompt)
+        after = resident_mib()
+        sink.released.set()
+        tracing.close()
+    assert after - before < 12

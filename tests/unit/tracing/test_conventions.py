@@ -49,6 +49,18 @@ def test_a_request_says_what_was_set_and_nothing_else() -> None:
     }
 
 
+def test_a_requests_body_may_be_given_as_it_came() -> None:
+    """Whatever else it holds, under whatever names."""
+    body = {"model": "x", "stream": "yes", "provider": 1, "json": 2, "temperature": 0.5, "stop": "a", "messages": []}
+    assert conventions.request("chat", "twin", provider="p", document=body) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "p",
+        "gen_ai.request.model": "twin",
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.request.stop_sequences": ["a"],
+    }
+
+
 @pytest.mark.parametrize("url", ["", "nonsense", "http://[", "http://h:99999/"])
 def test_an_address_that_is_none_is_left_out(url: str) -> None:
     """Instead of an error."""

@@ -106,3 +106,25 @@ def test_failures_are_said_once_and_not_for_each_batch(caplog: pytest.LogCapture
     made.close(LONG_S)
     assert len(said) == 1
     assert "does not take spans" in said[0]
+
+
+def test_one_loss_is_not_said_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    """A minute later only further losses are news."""
+    now = [0.0]
+    exporter = ToldExporter()
+    exporter.open.clear()
+    made = Delivery(
+        exporter, name="told", scrub=lambda span: span, most_spans=1, most_bytes=10**9, clock=lambda: now[0]
+    )
+    made.offer(ReadableSpan("held"))
+    assert exporter.entered.wait(LONG_S)
+    made.offer(ReadableSpan("waits"))
+    made.offer(ReadableSpan("dropped"))
+    exporter.open.set()
+    for number in range(3):
+        while made.counts().exported < 2 + number:
+            assert exporter.entered.wait(LONG_S)
+        now[0] += 100
+        made.offer(ReadableSpan(str(number)))
+    made.close(LONG_S)
+    assert len(caplog.records) == 1

@@ -141,7 +141,7 @@ def test_content_is_recorded_only_when_it_is_captured(listening: Listening) -> N
     recorded = listening(captures_content=False)
     content: dict[str, Any] = {
         "gen_ai.input.messages": [{"role": "user", "content": "secret"}],
-        "rag.query.expanded": ["secret"],
+        "llmdeploy.rag.queries": ["secret"],
         "llmdeploy.content.note": "secret",
         "tokens": 3,
     }
