@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +20,7 @@ app = typer.Typer(help="Run the business service: an OpenAI-compatible API over 
 app.add_typer(gateway_keys.app, name="keys")
 app.command("migrate")(gateway_keys.migrate)
 
-Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A gateway's file; see configs/gateway.yaml.")]
+Config = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A gateway's file; see configs/gateway.yaml.")]
 
 
 @app.command()
@@ -29,16 +31,23 @@ def run(
         int | None, typer.Option(min=0, max=65535, help="Port; 0 is any free one; else the file's.")
     ] = None,
     target: options.Target = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes; with keys, more than one needs PostgreSQL.")
+    ] = 1,
+    number: Annotated[int | None, typer.Option("--socket", hidden=True)] = None,
 ) -> None:
     """Serve until a signal. Without CONFIG: every deployment of the target, and on loopback without keys."""
     from llm_deploy.gateway.app import build
     from llm_deploy.gateway.config_file import check_openness
-    from llm_deploy.gateway.server import listen, serve
+    from llm_deploy.gateway.server import inherited, listen, serve
 
     document = _document(config, host, target)
     host = host or document.listen.host
     check_openness(document, host)
-    listener = listen(host, document.listen.port if port is None else port)
+    listener = inherited(number) if number else listen(host, document.listen.port if port is None else port)
+    if workers > 1:
+        _run_workers(document, listener, workers, config, target)
+        return
     serve(build(document), listener, started=lambda url: typer.echo(_greeting(url, document)))
 
 
@@ -72,6 +81,21 @@ def ask(
     for part in parts:
         typer.echo(part, nl=False)
     typer.echo()
+
+
+def _run_workers(
+    document: GatewayConfig, listener: socket.socket, count: int, config: Path | None, target: str | None
+) -> None:
+    from llm_deploy.gateway.server import url_of
+    from llm_deploy.gateway.workers import Workers, check_shared
+
+    check_shared(document, count)
+    files = [] if config is None else [str(config)]
+    targets = [] if target is None else ["--target", target]
+    host = ["--host", listener.getsockname()[0]]
+    command = [sys.executable, "-m", "llm_deploy.cli.main", "gateway", "run", *files, *targets, *host]
+    greeting = f"{_greeting(url_of(listener), document)}; {count} workers"
+    Workers(command, listener, count).run(lambda: typer.echo(greeting))
 
 
 def _document(config: Path | None, host: str | None, target: str | None) -> GatewayConfig:

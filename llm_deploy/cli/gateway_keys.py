@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_deploy.cli.gateway_key_documents import cell, iso, key_document, usage_document, write_csv
 from llm_deploy.cli.options import AsJson, Yes, span_s
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="API keys of the gateway: make, lis
 
 UNLIMITED = "none"
 """The word that takes a limit away."""
+EFFECT = "Running gateways know within a few seconds."
 
 State = Annotated[
     str | None,
@@ -96,14 +98,14 @@ def list_keys(
     from llm_deploy.cli.screen import say, table, write_json
 
     with _service(state) as service:
-        documents = [_document(key) for key in service.every()]
+        documents = [key_document(key) for key in service.every()]
         place = service.place
     shown = [document for document in documents if everything or document["state"] == "in use"]
     if as_json:
         write_json(shown)
         return
     fields = ("name", "key_id", "state", "scopes", "models", "expires_at")
-    rows = [[_cell(document[field]) for field in fields] for document in shown]
+    rows = [[cell(document[field]) for field in fields] for document in shown]
     for line in table(rows, ("NAME", "ID", "STATE", "SCOPES", "MODELS", "EXPIRES")):
         typer.echo(line)
     if not rows:
@@ -117,13 +119,13 @@ def show(key: Key, state: State = None, as_json: AsJson = False) -> None:
 
     with _service(state) as service:
         record = service.find(key)
-        document = _document(record) | {"spent": asdict(service.spent(record))}
+        document = key_document(record) | {"spent": asdict(service.spent(record))}
     if as_json:
         write_json(document)
         return
     spent, limits = document.pop("spent"), document.pop("limits")
     for field, value in (document | limits).items():
-        typer.echo(f"{field.replace('_', ' '):<20} {_cell(value)}")
+        typer.echo(f"{field.replace('_', ' '):<20} {cell(value)}")
     for field, used, limit in (
         ("spent today", spent["today"], limits["tokens_per_day"]),
         ("spent in total", spent["total"], limits["tokens_total"]),
@@ -163,11 +165,8 @@ def change(
     with _service(state) as service:
         record = service.change(key, values)
     if as_json:
-        write_json(_document(record))
+        write_json(key_document(record))
     say(f"Changed {record.name} ({record.key_id}): {', '.join(sorted(values)).replace('_', ' ')}. {EFFECT}")
-
-
-EFFECT = "Running gateways know within a few seconds."
 
 
 @app.command("revoke")
@@ -198,7 +197,7 @@ def rotate(
     with _service(state) as service:
         record, made = service.rotate(key, span_s("--grace", grace) or 0)
         _show_secret(record, made.secret, service.place, as_json=as_json)
-    say(f"The old secret is good until {_time(record.previous_until_s)}.")
+    say(f"The old secret is good until {iso(record.previous_until_s)}.")
 
 
 @app.command("usage")
@@ -215,11 +214,11 @@ def usage(
 
     with _service(state) as service:
         lines = service.usage(key, since_s=span_s("--since", since) or 0, grain=by.value)
-    documents = [_usage_document(asdict(line), by) for line in lines]
+    documents = [usage_document(asdict(line), by.value) for line in lines]
     if as_json:
         write_json(documents)
     elif as_csv:
-        _write_csv(documents)
+        write_csv(documents)
     elif documents:
         rows = [[str(value) for field, value in document.items() if field != "key_id"] for document in documents]
         headers = [field.upper().replace("_", " ") for field in documents[0] if field != "key_id"]
@@ -272,59 +271,7 @@ def _show_secret(record: KeyRecord, secret: str, place: str, *, as_json: bool) -
     from llm_deploy.cli.screen import say, write_json
 
     if as_json:
-        write_json(_document(record) | {"secret": secret})
+        write_json(key_document(record) | {"secret": secret})
         return
     say(f"{record.name} ({record.key_id}), kept in {place}. This is shown once:")
     typer.echo(secret)
-
-
-def _document(key: KeyRecord) -> dict[str, Any]:
-    """A key for people and programs: without anything of its secret."""
-    return {
-        "name": key.name,
-        "key_id": key.key_id,
-        "state": _state(key),
-        "scopes": sorted(key.scopes),
-        "models": None if key.models is None else sorted(key.models),
-        "created_at": _time(key.created_at_s),
-        "expires_at": _time(key.expires_at_s),
-        "revoked_at": _time(key.revoked_at_s),
-        "old_secret_until": _time(key.previous_until_s),
-        "limits": asdict(key.limits),
-    }
-
-
-def _cell(value: object) -> str:
-    return ",".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-
-
-def _state(key: KeyRecord) -> str:
-    from time import time
-
-    if key.revoked_at_s is not None:
-        return "revoked"
-    return "expired" if key.expires_at_s is not None and key.expires_at_s <= time() else "in use"
-
-
-def _time(seconds: float | None) -> str | None:
-    from datetime import UTC, datetime
-
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _usage_document(line: dict[str, Any], by: By) -> dict[str, Any]:
-    hour = line.pop("hour")
-    if by is By.TOTAL:
-        return line
-    begin = str(_time(hour * 3600))
-    return {by.value: begin[:13] if by is By.HOUR else begin[:10]} | line
-
-
-def _write_csv(documents: list[dict[str, Any]]) -> None:
-    import csv
-    import sys
-
-    if documents:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(documents[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(documents)

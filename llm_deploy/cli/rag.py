@@ -22,6 +22,8 @@ app = typer.Typer(no_args_is_help=True, help="Answer questions from documents, o
 
 SHOWN_CHARACTERS = 160
 MIB = 1024 * 1024
+COMFORT = {"edge": 100_000, "local": 5_000}
+"""Passages up to which an embedded index answers well. Source: docs/explanation/rag-evaluation.md."""
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="YAML with a section rag:; else the defaults.")
@@ -200,13 +202,9 @@ def status(
         return
     for name, value in found.items():
         typer.echo(f"{name:<11} {', '.join(value) or 'none' if isinstance(value, list) else value}")
-    if not settings.store.url and found["passages"] > EMBEDDED_COMFORT:
-        screen.say(f"  above {EMBEDDED_COMFORT} passages a Qdrant server is faster: see docs/how-to/rag.md")
-
-
-EMBEDDED_COMFORT = 20_000
-"""Passages up to which the embedded index answers well. Source: docs/explanation/rag-evaluation.md; Qdrant warns there
-as well."""
+    comfort = COMFORT[settings.store.engine]
+    if not settings.store.url and found["passages"] > comfort:
+        screen.say(f"  above {comfort} passages something else is faster: see docs/how-to/rag.md")
 
 
 @app.command("drop")
@@ -233,17 +231,12 @@ def drop(config: Config = None, collection: Collection = None, qdrant: Qdrant = 
 
 
 def _config(path: Path | None, collection: str | None, qdrant: str | None) -> RagConfig:
-    import os
-
     from llm_deploy.rag.config import load_config
 
     found = load_config(path, collection=collection)
-    given = {"url": qdrant or found.store.url, "api_key": found.store.api_key or os.environ.get(API_KEY_VARIABLE)}
-    store = found.store.model_copy(update={"url": given["url"]})
-    return found.model_copy(update={"store": type(store).model_validate(store.model_dump() | given)})
-
-
-API_KEY_VARIABLE = "LLMDEPLOY_QDRANT_API_KEY"
+    if qdrant is None:
+        return found
+    return load_config(path, collection=collection, store=found.store.model_dump(exclude_unset=True) | {"url": qdrant})
 
 
 def _llm(llm: str, target: str | None) -> AsyncInference:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import struct
 import time
 from collections import deque
 from contextlib import suppress
@@ -29,13 +28,6 @@ JOINED_BYTES = 64 * 1024
 """Up to here, head and body go out in one piece."""
 
 
-_TIMEVAL = struct.Struct("ll")
-_SYSTEM_TIMES = os.name == "posix"
-"""A socket with a time-out of Python's waits first and reads then: two calls of the system, and the interpreter's lock
-handed over twice. The system itself can do both in one, though not beneath TLS, whose library takes the end of such a
-wait for a reason to go on."""
-
-
 class Connection:
     """One connection, used by one request at a time.
 
@@ -44,31 +36,21 @@ class Connection:
         idle_since_s: On the monotonic clock.
     """
 
-    __slots__ = ("_by_system", "_poll", "_receive", "_socket", "_timeout_s", "idle_since_s", "spoilt")
+    __slots__ = ("_poll", "_receive", "_socket", "_timeout_s", "idle_since_s", "spoilt")
 
     def __init__(self, connected: socket.socket) -> None:
         self.spoilt = False
         self.idle_since_s = 0.0
         self._socket = connected
         self._receive = connected.recv
-        self._timeout_s = 0.0
-        self._by_system = _SYSTEM_TIMES and type(connected) is socket.socket
-        if self._by_system:
-            connected.settimeout(None)
+        self._timeout_s = connected.gettimeout()
         self._poll = _poll_of(connected)
 
     def allow(self, timeout_s: float) -> None:
         """How long each send and receive may block from now on; at least a moment."""
-        if timeout_s == self._timeout_s:
-            return
-        self._timeout_s = timeout_s
-        timeout_s = max(timeout_s, 0.001)
-        if self._by_system:
-            limit = _TIMEVAL.pack(int(timeout_s), int(timeout_s % 1 * 1_000_000))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        else:
-            self._socket.settimeout(timeout_s)
+        if timeout_s != self._timeout_s:
+            self._timeout_s = timeout_s
+            self._socket.settimeout(max(timeout_s, 0.001))
 
     def send(self, head: bytes, body: bytes) -> None:
         """Hand a request to the system.
@@ -76,14 +58,11 @@ class Connection:
         Raises:
             OSError: The request's last byte was not taken. `TimeoutError`: the other end does not read.
         """
-        try:
-            if len(body) <= JOINED_BYTES:
-                self._socket.sendall(head + body)
-            else:
-                self._socket.sendall(head)
-                self._socket.sendall(body)
-        except BlockingIOError as error:
-            raise TimeoutError("timed out") from error
+        if len(body) <= JOINED_BYTES:
+            self._socket.sendall(head + body)
+        else:
+            self._socket.sendall(head)
+            self._socket.sendall(body)
 
     def receive(self) -> bytes:
         """What has arrived, at least one byte; nothing at the connection's end.
@@ -91,10 +70,7 @@ class Connection:
         Raises:
             OSError: The connection broke. `TimeoutError`: nothing came in the time allowed.
         """
-        try:
-            return self._receive(_READ_BYTES)
-        except BlockingIOError as error:
-            raise TimeoutError("timed out") from error
+        return self._receive(_READ_BYTES)
 
     def is_stale(self) -> bool:
         """Whether the other end has closed it, or said something that nobody asked for."""

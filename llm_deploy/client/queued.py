@@ -157,10 +157,10 @@ class QueuedTransport:
 
     def timeout(self, ticket: Ticket) -> LlmDeployError:
         """The time allowed is over; where the answer will be, if it still comes, is said."""
-        return InferenceTimeoutError(
-            f"endpoint {self._name} had not answered in the time allowed",
-            hint=f"If it still does, the answer will be at {ticket.output_location}.",
-        )
+        hint = f"If it still does, the answer will be at {ticket.output_location}."
+        if ticket.failure_location is None:
+            hint += " That it failed would not be seen: its endpoint config names no S3FailurePath."
+        return InferenceTimeoutError(f"endpoint {self._name} had not answered in the time allowed", hint=hint)
 
     def close(self) -> None:
         """See `Transport.close`."""

@@ -157,7 +157,6 @@ class Gateway:
 
     async def _open_rag(self, models: dict[str, ServedModel]) -> None:
         from llm_deploy.gateway.model_inference import ModelInference  # noqa: PLC0415 - only with a section rag:
-        from llm_deploy.gateway.traced_model import TracedInference  # noqa: PLC0415 - as above
         from llm_deploy.rag.service import build as build_rag  # noqa: PLC0415 - as above
 
         config = self.config.rag
@@ -166,8 +165,7 @@ class Gateway:
         name = config.model or self.generations.default_model
         if name not in models:
             raise SpecError("rag: needs a model that answers, and none is configured", hint="Name one under models:.")
-        llm = TracedInference(ModelInference(models[name]), name)
-        self._rag_service = build_rag(config.model_copy(update={"model": name}), llm)
+        self._rag_service = build_rag(config.model_copy(update={"model": name}), ModelInference(models[name]))
         try:
             await self._rag_service.ready()
         except LlmDeployError as error:

@@ -110,3 +110,9 @@ def limit(asked: Asked, tokens: int) -> None:
         asked.document = {**asked.document, "parameters": parameters}
     elif asked.kind != "embeddings":
         asked.document = {**asked.document, "max_tokens": tokens}
+
+
+def of_chat(model: str, body: bytes, *, stream: bool) -> Asked:
+    """A chat that the gateway itself asks."""
+    document: dict[str, Any] = orjson.loads(body)
+    return Asked("chat", model, document, stream, True, None, len(body) // _BYTES_PER_TOKEN)

@@ -75,6 +75,8 @@ class Backend:
         """
         if asked.kind == "generate":
             document = _inputs(asked, speech)
+        elif asked.kind == "embeddings" and not speech.startswith("openai"):
+            document = {"inputs": asked.document["input"]}  # TEI's
         elif asked.kind == "embeddings" or _takes_as_it_is(asked.kind, speech):
             document = _passed_on(asked)
         else:

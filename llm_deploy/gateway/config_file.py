@@ -60,9 +60,14 @@ def json_schema() -> dict[str, Any]:
 
 
 def _lines(error: ValidationError, file: source.Source) -> Iterator[str]:
-    for item in error.errors(include_url=False, include_context=False):
-        path = _plain(item["loc"], file.raw)
-        yield f"{file.where(path)}: {_dotted(path)}{_message(item, path)}."
+    found = [(_plain(item["loc"], file.raw), item) for item in error.errors(include_url=False, include_context=False)]
+    wrong = [path for path, _ in found]
+    for path, item in sorted(found, key=lambda each: file.lines.get(each[0], 0)):
+        # pydantic counts a list without its wrong items, and finds it short.
+        if item["type"] == "too_short" and any(other != path and other[: len(path)] == path for other in wrong):
+            continue
+        text = f"{file.where(path)}: {_dotted(path)}{_message(item, path)}"
+        yield text if text.endswith("?") else f"{text}."
 
 
 def _plain(loc: tuple[int | str, ...], raw: Any) -> tuple[int | str, ...]:  # noqa: ANN401 - any YAML value

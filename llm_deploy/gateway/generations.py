@@ -191,7 +191,7 @@ class Generations:
 
 def _written(request: Request, asked: Asked, model: ServedModel, answer: bytes) -> tuple[bytes, Tally]:
     if asked.kind == "embeddings":
-        return embeddings_answer(answer, model.name)
+        return embeddings_answer(answer, model.name, as_base64=asked.document.get("encoding_format") == "base64")
     if asked.kind == "generate":
         return tgi_answer(answer, keeps_details=asked.wants_usage)
     return openai_answer(answer, _frame(request, asked, model))

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Final
 
-from llm_deploy.dialects import openai
-from llm_deploy.dialects.registry import dialect
+from llm_deploy.client import question
+from llm_deploy.client.invoker_async import AsyncInvoker
+from llm_deploy.client.transport import AsyncOpenStream
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
-from llm_deploy.errors import InferenceError
-from llm_deploy.gateway.asked import Asked
+from llm_deploy.gateway import asked as bodies
 from llm_deploy.gateway.routing import ServedModel
 
-_READS: Final = "auto"
-"""Engines answer chats in OpenAI's shape or, as old ones do, in TGI's; this reads both."""
+_PROVIDER: Final = "llmdeploy"
+_DIALECT: Final = "auto"
+"""Chats go out in OpenAI's shape; engines answer in it or, as old ones do, in TGI's."""
 
 
-@dataclass(frozen=True, slots=True)
 class ModelInference:
-    """See `AsyncInference`."""
+    """See `AsyncInference`: chats only. It takes places of the model as requests from outside do."""
 
-    model: ServedModel
+    def __init__(self, model: ServedModel) -> None:
+        label = question.Label(model.name, _PROVIDER)
+        self._invoker = AsyncInvoker(ModelTransport(model), question.Asked(_DIALECT), label)
 
     async def defaults(self) -> GenerationRequest:
         """See `AsyncInference.defaults`."""
@@ -29,44 +30,57 @@ class ModelInference:
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """See `AsyncInference.generate`."""
-        self.model.enter()
-        try:
-            return dialect(_READS).decode(await self.model.call(_asked(request, self.model, stream=False)))
-        finally:
-            self.model.leave()
+        return await self._invoker.generate(request)
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
         """See `AsyncInference.stream`."""
-        self.model.enter()
-        try:
-            async for chunk in _chunks(self.model, _asked(request, self.model, stream=True)):
-                yield chunk
-        finally:
-            self.model.leave()
+        return self._invoker.stream(request)
 
     async def aclose(self) -> None:
         """Nothing to close: the backends are the gateway's."""
 
 
-async def _chunks(model: ServedModel, asked: Asked) -> AsyncGenerator[Chunk]:
-    decoder = dialect(_READS).stream_decoder()
-    opened = await model.stream(asked)
-    cause: InferenceError | None = None
-    try:
-        while data := await opened.read():
-            for chunk in decoder.feed(data):
-                yield chunk
-            decoder.raise_failure()
-    except InferenceError as error:
-        cause = error
-    finally:
-        await opened.aclose()
-    for chunk in decoder.close(cause):
-        yield chunk
-    decoder.raise_failure()
+class ModelTransport:
+    """An `AsyncTransport` to whichever backend of a model is asked next."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+
+    async def call(self, body: bytes) -> bytes:
+        """See `AsyncTransport.call`."""
+        self._model.enter()
+        try:
+            return await self._model.call(bodies.of_chat(self._model.name, body, stream=False))
+        finally:
+            self._model.leave()
+
+    async def stream(self, body: bytes) -> AsyncOpenStream:
+        """See `AsyncTransport.stream`."""
+        self._model.enter()
+        try:
+            return _Placed(await self._model.stream(bodies.of_chat(self._model.name, body, stream=True)), self._model)
+        except BaseException:
+            self._model.leave()
+            raise
+
+    async def aclose(self) -> None:
+        """Nothing to close, as above."""
 
 
-def _asked(request: GenerationRequest, model: ServedModel, *, stream: bool) -> Asked:
-    document = openai.chat_body(request, stream=stream)
-    size = sum(len(str(message.get("content", ""))) for message in document["messages"])
-    return Asked("chat", model.name, document, stream, True, request.max_new_tokens, size // 4)
+class _Placed:
+    """A stream that holds a place of its model until it is closed."""
+
+    def __init__(self, opened: AsyncOpenStream, model: ServedModel) -> None:
+        self._opened = opened
+        self._model: ServedModel | None = model
+
+    async def read(self) -> bytes:
+        """See `AsyncOpenStream.read`."""
+        return await self._opened.read()
+
+    async def aclose(self) -> None:
+        """See `AsyncOpenStream.aclose`."""
+        model, self._model = self._model, None
+        if model is not None:
+            model.leave()
+        await self._opened.aclose()

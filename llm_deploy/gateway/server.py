@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ import uvicorn
 from llm_deploy.errors import LocalCloudError, PortTakenError
 from llm_deploy.gateway.app import Gateway
 from llm_deploy.gateway.config import Drain
+from llm_deploy.gateway.http_protocol import JoiningProtocol
 
 _KEEP_ALIVE_S: Final = 75  # longer than the 60 s after which load balancers drop an idle connection
 _BACKLOG: Final = 4096
@@ -70,6 +72,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def inherited(number: int) -> socket.socket:
+    """The socket that a parent process has opened."""
+    listener = socket.socket(fileno=number)
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of a socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """The loop of uvloop, where it is installed: a sixth less CPU a request."""
     if sys.platform == "win32":
@@ -94,7 +109,7 @@ class _Server(uvicorn.Server):
         super().__init__(_settings(gateway, drain))
         self._gateway = gateway
         self._drain = drain
-        self._address = _url(listener)
+        self._address = url_of(listener)
         self._told = started
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,6 +118,9 @@ class _Server(uvicorn.Server):
         """Start, and say so."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        # What is loaded by now stays: the garbage collector need not look through it while somebody waits for a token.
+        gc.collect()
+        gc.freeze()
         if self.started:
             self._told(self._address)
 
@@ -129,7 +147,7 @@ class _Server(uvicorn.Server):
 def _settings(gateway: Gateway, drain: Drain) -> uvicorn.Config:
     return uvicorn.Config(
         gateway,
-        http="httptools",
+        http=JoiningProtocol,
         loop="none",
         ws="none",
         lifespan="on",
@@ -142,8 +160,3 @@ def _settings(gateway: Gateway, drain: Drain) -> uvicorn.Config:
         timeout_graceful_shutdown=round(drain.finish_s) + _LAST_WORDS_S,
         backlog=_BACKLOG,
     )
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

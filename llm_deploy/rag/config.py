@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -29,6 +30,10 @@ def _check_address(config: EmbeddingConfig | RerankConfig) -> None:
         raise ValueError("kind sagemaker needs an endpoint_name")
 
 
+def _secret(given: SecretStr | None, variable: str) -> str | None:
+    return given.get_secret_value() if given is not None else os.environ.get(variable) or None
+
+
 class StoreConfig(_Section):
     """Where the vectors are: embedded in this process under `path`, or a Qdrant server at `url`."""
 
@@ -44,6 +49,10 @@ class StoreConfig(_Section):
     )
     on_disk: bool = Field(False, description="Keep the server's full vectors on its disk instead of in memory")
 
+    def key(self) -> str | None:
+        """The server's API key, from here or the environment."""
+        return _secret(self.api_key, "LLMDEPLOY_QDRANT_API_KEY")
+
     def folder(self) -> Path:
         """Where the embedded index is; each engine has files of its own."""
         return (self.path or state_dir("local") / "rag") / self.engine
@@ -56,12 +65,16 @@ class EmbeddingConfig(_Section):
     model: str = Field("minilm", description="Name of a known model, of the endpoint's model, or on the hub")
     url: str | None = Field(None, pattern=r"^https?://", description="`.../embed` of TEI, `.../v1/embeddings`")
     endpoint_name: str | None = Field(None, description="A SageMaker endpoint that speaks TEI")
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = Field(None, description="Also LLMDEPLOY_EMBEDDING_API_KEY")
     max_tokens: int | None = Field(None, ge=16, description="Longest text of a remote model; 256 if it is not said")
     batch: int = Field(32, ge=1, le=1024)
     query_prefix: str = Field("", description='What the model wants before queries, for example "query: "')
     passage_prefix: str = Field("", description="What the model wants before passages")
     timeout_s: float = Field(30.0, gt=0, le=600)
+
+    def key(self) -> str | None:
+        """The server's API key, from here or the environment."""
+        return _secret(self.api_key, "LLMDEPLOY_EMBEDDING_API_KEY")
 
     @model_validator(mode="after")
     def _address(self) -> Self:
@@ -76,12 +89,16 @@ class RerankConfig(_Section):
     model: str = ""
     url: str | None = Field(None, pattern=r"^https?://", description="`.../rerank` of TEI")
     endpoint_name: str | None = None
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = Field(None, description="Also LLMDEPLOY_RERANK_API_KEY")
     candidates: int = Field(8, ge=1, le=200, description="How many of the best are ordered anew")
     fused: bool | None = Field(
         None, description="Fuse the new order with the old one; if it is not said: for late interaction, which is weak"
     )
     timeout_s: float = Field(30.0, gt=0, le=600)
+
+    def key(self) -> str | None:
+        """The server's API key, from here or the environment."""
+        return _secret(self.api_key, "LLMDEPLOY_RERANK_API_KEY")
 
     @property
     def fuses(self) -> bool:

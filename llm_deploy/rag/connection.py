@@ -149,12 +149,11 @@ class ServerConnection:
             return self._client
 
     def _new(self) -> Any:  # noqa: ANN401 - as above
-        key = self._store.api_key.get_secret_value() if self._store.api_key else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a key over plain HTTP, which is right on 127.0.0.1
             return _library().AsyncQdrantClient(
                 url=self._store.url,
-                api_key=key,
+                api_key=self._store.key(),
                 timeout=max(1, round(self._store.timeout_s)),
                 check_compatibility=False,  # it would ask the server here, and print
             )

@@ -169,7 +169,8 @@ class PassageIndex:
             "query_points", collection_name=self.collection, limit=limit, with_payload=True, **asked
         )
         name = DENSE if len(searches) == 1 else "fused"
-        return [Hit(from_payload(point.payload), point.score, {name: point.score}) for point in found.points]
+        hits = [Hit(from_payload(point.payload), point.score, {name: point.score}) for point in found.points]
+        return sorted(hits, key=_place)  # ranks that are fused tie often, and Qdrant leaves those in any order
 
     def _searches(self, question: Question) -> list[dict[str, Any]]:
         from qdrant_client.models import SparseVector  # noqa: PLC0415 - as above
@@ -245,6 +246,10 @@ class PassageIndex:
                 f"and this configuration embeds with {self.embedding} ({self.dimensions})",
                 hint="Use that model or another collection, or `llmdeploy rag drop` it and ingest again.",
             )
+
+
+def _place(hit: Hit) -> tuple[float, str, int]:
+    return -hit.score, hit.passage.source, hit.passage.ordinal
 
 
 def point_id(source: str, digest: str, ordinal: int) -> str:

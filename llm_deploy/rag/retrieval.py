@@ -28,8 +28,6 @@ FUSION_K = 10
 Source: Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion" (2009), for the formula.
 """
 CHOICES_KEPT_S = 300.0
-SPARE_FOR_DUPLICATES = 2
-"""How many times `k` are kept until duplicates are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ class AsyncContextRetriever:
         hits = await self._reranked(asked, hits, chosen, timings)
         if chosen.deduplicate:
             with step("deduplicate", timings):
-                hits = without_duplicates(hits[: wanted * SPARE_FOR_DUPLICATES])
+                hits = without_duplicates(hits)
         return Retrieval(tuple(hits[:wanted]), queries, narrowed, timings)
 
     async def aclose(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest, TokenCounts
 from llm_deploy.rag.config import RagConfig
+from llm_deploy.rag.connection import Engine
 from llm_deploy.rag.embedding import Role
 from llm_deploy.rag.index import Entry, PassageIndex
 from llm_deploy.rag.passages import Passage
@@ -84,9 +85,12 @@ class SayingLlm:
         return self._says if isinstance(self._says, str) else self._says(request)
 
 
-def config(folder: Path, **fields: object) -> RagConfig:
-    """A configuration whose index is embedded under a folder."""
-    return RagConfig.model_validate({"store": {"path": folder / "index"}, **fields})
+def config(folder: Path, *, engine: Engine = "local", **fields: object) -> RagConfig:
+    """A configuration whose index is embedded under a folder.
+
+    The local mode is made in a few milliseconds; the engine `edge` syncs its files some dozen times first.
+    """
+    return RagConfig.model_validate({"store": {"path": folder / "index", "engine": engine}, **fields})
 
 
 async def fill(index: PassageIndex, embedder: WordEmbedder, passages: Sequence[Passage]) -> None:

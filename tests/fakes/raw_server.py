@@ -78,11 +78,12 @@ def _serve(connection: socket.socket, server: RawServer, context: SSLContext | N
         held = b""
         while (request := _request(connection, held)) is not None:
             head, body, held = request
+            answer, end = server.answer, server.end  # the test may change them as soon as it has this answer
             server.heads.append(head)
             server.bodies.append(body)
-            connection.sendall(server.answer)
-            if server.end != "keep":
-                _close(connection, server.end)
+            connection.sendall(answer)
+            if end != "keep":
+                _close(connection, end)
                 return
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+from base64 import b64encode
 from typing import Any, Final
 
 import orjson
@@ -45,8 +47,13 @@ def tgi_answer(body: bytes, *, keeps_details: bool) -> tuple[bytes, Tally]:
     return _written(document), _tally(answer)
 
 
-def embeddings_answer(body: bytes, model: str) -> tuple[bytes, Tally]:
+def embeddings_answer(body: bytes, model: str, *, as_base64: bool = False) -> tuple[bytes, Tally]:
     """OpenAI's list of embeddings under the public model's name; also from TEI's bare list of vectors.
+
+    Args:
+        body: What the engine said.
+        model: The public name.
+        as_base64: Vectors that are written anew are base64 of 32-bit floats, which the official clients ask for.
 
     Raises:
         LlmDeployError: As `openai_answer`.
@@ -54,7 +61,8 @@ def embeddings_answer(body: bytes, model: str) -> tuple[bytes, Tally]:
     if body.startswith(b"{") and b'"data":' in body:
         return _renamed(body, model), Tally(prompt_tokens=_number_after(body, b'"prompt_tokens":'))
     vectors = _vectors(body)
-    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    said = [_base64(vector) for vector in vectors] if as_base64 else vectors
+    data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(said)]
     usage = {"prompt_tokens": 0, "total_tokens": 0}
     return _written({"object": "list", "data": data, "model": model, "usage": usage}), Tally()
 
@@ -102,6 +110,10 @@ def _details(answer: Generation) -> dict[str, Any]:
         "prefill": [],
         "tokens": [],
     }
+
+
+def _base64(vector: list[float]) -> str:
+    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def _vectors(body: bytes) -> list[list[float]]:

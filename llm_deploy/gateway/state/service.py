@@ -53,7 +53,7 @@ class StoredAccess:
         return self._books.healthy
 
     async def start(self) -> None:
-        """Bring the tables up to date, load every key, and begin to write behind.
+        """Bring the tables up to date, load every key, and begin to write behind. Once in the life of this object.
 
         Raises:
             ConflictError: The tables are newer than this code, or another gateway has the SQLite file.
@@ -65,7 +65,8 @@ class StoredAccess:
         except LlmDeployError:
             self._let_go()
             raise
-        self._admission.sharing.wake = self._wanted.set
+        if not self._store.sole:  # who is alone needs no grant
+            self._admission.sharing.wake = self._wanted.set
         self._task = asyncio.create_task(self._keep_writing(), name="gateway-state")
         self._task.add_done_callback(self._notice_end)
 
@@ -106,6 +107,8 @@ class StoredAccess:
                     await asyncio.sleep(SHORTEST_PAUSE_S)
             self._wanted.clear()
             await self.exchange()
+            if self.healthy and self._books.unwritten:
+                await self.exchange()  # what was counted during an outage, behind the batch that it had held up
             pause_s = self._every_s if self.healthy else min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _finish(self) -> None:

@@ -87,7 +87,7 @@ def transport_of(config: EmbeddingConfig | RerankConfig) -> AsyncTransport:
         return AsyncSagemakerTransport(config.endpoint_name or "", session=session, answer_timeout_s=config.timeout_s)
     from llm_deploy.client.http_async import AsyncHttpTransport  # noqa: PLC0415 - one of the two is used
 
-    headers = {"Authorization": f"Bearer {config.api_key.get_secret_value()}"} if config.api_key else None
+    headers = {"Authorization": f"Bearer {key}"} if (key := config.key()) else None
     return AsyncHttpTransport(config.url or "", headers=headers, answer_timeout_s=config.timeout_s)
 
 

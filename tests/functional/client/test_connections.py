@@ -157,7 +157,11 @@ def test_a_forked_process_does_not_use_its_parents_connections() -> None:
         transport.call(b"1")
         child = os.fork()
         if child == 0:
-            os._exit(0 if transport.call(b"child") == b"ok" else 1)
+            code = 1
+            try:
+                code = 0 if transport.call(b"child") == b"ok" else 1
+            finally:
+                os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert transport.call(b"2") == b"ok"
         assert server.count == 2

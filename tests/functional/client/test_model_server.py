@@ -16,7 +16,7 @@ from llm_deploy import AsyncLLMInferenceHttpEndpoint, GenerationRequest, LLMInfe
 from llm_deploy.client import connect
 from llm_deploy.client.langchain import ChatLlmDeploy
 from llm_deploy.dialects.stream import collect
-from llm_deploy.errors import InferenceRequestError, InferenceTimeoutError
+from llm_deploy.errors import InferenceError, InferenceRequestError, InferenceTimeoutError
 from llm_deploy.serving import models
 from tests.functional.serving.servers import Running, running, wait_for
 
@@ -166,6 +166,38 @@ def test_a_batch_keeps_order_and_failures_apart(server: Running) -> None:
         return [item.text for item in (found[0], found[2])]
 
     assert asyncio.run(on_a_loop()) == [" Paris.", " Rome."]
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of a model that makes vectors."""
+    with running(models.pull("minilm"), tmp_path_factory.mktemp("vectors")) as it:
+        yield it
+
+
+@pytest.mark.parametrize("path", ["/v1", "/embed", "/invocations"])
+def test_texts_become_vectors(vectors: Running, path: str) -> None:
+    """In OpenAI's shape and in TEI's, in their order, more of them than go into one request; both halves alike."""
+    texts = ["A cat sat on the mat.", "Interest rates rose again.", "The kitten lies on the rug."] * 12
+    with connect.open(vectors.url + path) as llm:
+        found = llm.embed(texts)
+    assert len(found.vectors) == 36
+    cat, bank, kitten = found.vectors[:3]
+    assert dot(cat, kitten) > dot(cat, bank)
+
+    async def on_a_loop() -> list[tuple[float, ...]]:
+        async with connect.open_async(vectors.url + path) as llm:
+            return list((await llm.embed(texts)).vectors)
+
+    for here, there in zip(asyncio.run(on_a_loop()), found.vectors, strict=True):
+        assert dot(here, there) == pytest.approx(1.0, abs=1e-3)
+    with connect.open(vectors.url + path) as llm, pytest.raises(InferenceError):
+        llm.generate(GenerationRequest(prompt="Hi"))
+
+
+def dot(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """How near two vectors are; they are of length 1."""
+    return sum(a * b for a, b in zip(one, other, strict=True))
 
 
 class City(BaseModel):

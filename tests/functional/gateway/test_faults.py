@@ -284,3 +284,24 @@ def _kill_all(server: Any) -> None:  # noqa: ANN401 - a process
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
     for child in children:
         os.kill(int(child), signal.SIGKILL)
+
+
+def test_workers_share_a_socket_and_one_that_dies_is_replaced(upstream: str, tmp_path: Path) -> None:
+    """Two processes answer on one address; SIGKILL takes one away for a second; keys in a SQLite file are refused."""
+    document = {"keys": "off", "models": {"now": {"backends": [{"url": f"{upstream}/now"}]}}}
+    terminal = Terminal(tmp_path, {"LLMDEPLOY_HOME": str(tmp_path)})
+    with running(terminal, document, "--workers", "2") as it:
+        assert it.greeting.endswith("2 workers")
+        workers = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children")
+        before = set(workers.read_text().split())
+        assert len(before) == 2
+        os.kill(int(min(before)), signal.SIGKILL)
+        until(lambda: len(set(workers.read_text().split()) - before) == 1)
+        for _ in range(20):
+            assert it.post(CHAT, json.loads(chat("now"))).status_code == 200
+        assert it.stop() == 0
+    document["keys"] = "required"
+    (tmp_path / "gateway.yaml").write_text(json.dumps(document))
+    refused = terminal.run("gateway", "run", "gateway.yaml", "--port", "0", "--workers", "2", code=None)
+    assert refused.code == 3
+    assert "SQLite" in refused.err

@@ -3,57 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest, TokenCounts
+from llm_deploy.dialects.types import GenerationRequest
 from llm_deploy.errors import OverloadedError
+from llm_deploy.gateway import config as documents
+from llm_deploy.gateway.backends import Backend, single_lane
 from llm_deploy.gateway.metrics import Metrics
-from llm_deploy.gateway.traced_model import TracedInference
+from llm_deploy.gateway.model_inference import ModelInference
+from llm_deploy.gateway.routing import ServedModel
 from llm_deploy.tracing import setup
 from llm_deploy.tracing.config import TracingConfig
 from llm_deploy.tracing.reading import StoredSpan, Wanted, opened
 from llm_deploy.tracing.store_place import STORE_NAME
+from tests.fakes.gateways import answer, chunks
+from tests.fakes.transports import FakeTransport
 
 ASK = GenerationRequest(messages=({"role": "user", "content": "capital?"},), max_new_tokens=3)
 
 
-@dataclass
-class Model:
-    """Answers, or fails after a word."""
-
-    fails: bool = False
-
-    async def defaults(self) -> GenerationRequest:
-        """None."""
-        return GenerationRequest()
-
-    async def generate(self, _request: GenerationRequest) -> Generation:
-        """One word."""
-        if self.fails:
-            raise OverloadedError("no place")
-        return Generation("Paris", "stop", TokenCounts(7, 1))
-
-    async def stream(self, _request: GenerationRequest) -> AsyncGenerator[Chunk]:
-        """Two pieces."""
-        yield Chunk("Pa")
-        if self.fails:
-            raise OverloadedError("no place")
-        yield Chunk("ris", finish_reason="stop", counts=TokenCounts(7, 2))
-
-    async def aclose(self) -> None:
-        """Nothing."""
+def model(transport: FakeTransport) -> ModelInference:
+    """A model of the gateway over a fake transport."""
+    settings = documents.Model(backends=(documents.Backend(url="http://fake"),))
+    return ModelInference(ServedModel("tiny", settings, [Backend("b", single_lane(transport, "openai"))]))
 
 
-async def whole(llm: TracedInference) -> str:
+async def whole(llm: ModelInference) -> str:
     """A whole answer."""
     return (await llm.generate(ASK)).text
 
 
-async def streamed(llm: TracedInference) -> str:
+async def streamed(llm: ModelInference) -> str:
     """A stream's text."""
     return "".join([chunk.text async for chunk in llm.stream(ASK)])
 
@@ -66,7 +48,8 @@ def spans_of(folder: Path) -> list[StoredSpan]:
 
 def test_a_models_call_is_a_span_with_prompt_answer_and_tokens(tmp_path: Path) -> None:
     """Whole, streamed, failed and left; without a listener it is the model itself."""
-    llm, broken = TracedInference(Model(), "tiny"), TracedInference(Model(fails=True), "tiny")
+    llm = model(FakeTransport(answer=answer("Paris", 7, 1), parts=chunks("Pa", "ris")))
+    broken = model(FakeTransport(failure=OverloadedError("no place")))
 
     async def work() -> None:
         assert await whole(llm) == await streamed(llm) == "Paris"

@@ -145,6 +145,10 @@ def test_embeddings_come_from_either_shape() -> None:
     assert tally.prompt_tokens == 3
     found, _ = embeddings_answer(b"[[1.0],[2.0]]", "mine")
     assert [each["embedding"] for each in json.loads(found)["data"]] == [[1.0], [2.0]]
+    found, _ = embeddings_answer(b"[[1.0]]", "mine", as_base64=True)
+    assert json.loads(found)["data"][0]["embedding"] == "AACAPw=="
+    assert body("embeddings", {"model": "m", "input": ["x"]}, "tgi") == {"inputs": ["x"]}
+    assert body("embeddings", {"model": "m", "input": "x"}, "openai") == {"input": "x"}
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,20 @@ def _open_files() -> int:
 async def _fails(url: str) -> None:
     with pytest.raises(IndexUnavailableError):
         await ask(url)
+
+
+def test_the_key_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Qdrant wants it; a file need not hold it."""
+    monkeypatch.setenv("LLMDEPLOY_QDRANT_API_KEY", "very-secret")
+    heads: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    async def main() -> None:
+        async with server(handle) as url:
+            await _fails(url)
+
+    asyncio.run(main())
+    assert b"api-key: very-secret" in heads[0].lower()

@@ -16,7 +16,7 @@ from llm_deploy.gateway.state import StateConfig, open_access
 from llm_deploy.gateway.state.administration import KeyService
 from llm_deploy.gateway.state.records import Limits
 from llm_deploy.gateway.state.service import StoredAccess
-from tests.functional.gateway.state.gateways import counted, gateway, keys, start_program, until, use
+from tests.functional.gateway.state.gateways import by_itself, counted, gateway, keys, start_program, use
 from tests.functional.gateway.state.postgres import PostgresServer
 
 BEFORE_THE_KILL = 12
@@ -89,7 +89,7 @@ def test_a_database_that_goes_and_comes_back(postgres: PostgresServer, postgres_
                     KeyService(postgres_url)
             finally:
                 postgres.start()
-            await until(access, lambda: access.healthy)
+            await by_itself(lambda: access.healthy and not access._books.unwritten)
             use(access, secret)
 
     with keys(postgres_url) as service:

@@ -1,0 +1,82 @@
+"""Several processes on one socket, for more than one core. They share the database, so that keys need PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Final
+
+from llm_deploy.errors import LocalCloudError
+from llm_deploy.gateway.config import GatewayConfig
+from llm_deploy.gateway.state.config import resolved_url
+
+_AGAIN_S: Final = 1.0
+"""A worker that died is started again after this long."""
+
+
+def check_shared(config: GatewayConfig, workers: int) -> None:
+    """See that so many processes can share the state.
+
+    Raises:
+        SpecError: They would share a SQLite file.
+    """
+    if config.keys == "required":
+        replicas = max(config.state.replicas, workers)
+        resolved_url(config.state.model_copy(update={"replicas": replicas}))
+
+
+@dataclass(slots=True)
+class Workers:
+    """Processes that serve one socket, started anew when they die, until a signal ends all of them.
+
+    Attributes:
+        command: Starts one; the socket's number is added.
+    """
+
+    command: Sequence[str]
+    listener: socket.socket
+    count: int
+    _ending: threading.Event = field(default_factory=threading.Event)
+    _alive: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def run(self, started: Callable[[], None]) -> None:
+        """Serve until SIGTERM or Ctrl-C; `started` is called when the first of all workers answer.
+
+        Raises:
+            LocalCloudError: One of the first workers did not start; it has said why.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        try:
+            self._alive = [self._start() for _ in range(self.count)]
+            if not all(map(_answers, self._alive)):
+                raise LocalCloudError("a worker did not start; the lines above say why")
+            started()
+            while not self._ending.wait(_AGAIN_S):
+                self._replace_the_dead()
+        finally:
+            for worker in self._alive:
+                worker.terminate()
+            for worker in self._alive:
+                worker.wait()
+
+    def _start(self) -> subprocess.Popen[str]:
+        number = self.listener.fileno()
+        command = [*self.command, "--socket", str(number)]
+        return subprocess.Popen(command, pass_fds=(number,), stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
+
+    def _replace_the_dead(self) -> None:
+        self._alive = [worker if worker.poll() is None else self._start() for worker in self._alive]
+
+    def _end(self, _signal: int, _frame: FrameType | None) -> None:
+        self._ending.set()
+
+
+def _answers(worker: subprocess.Popen[str]) -> bool:
+    """Wait for the line that a worker writes when it is there."""
+    return worker.stdout is not None and bool(worker.stdout.readline())
