@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Entry] = {
     "invoke": Entry("invoke", "invoke", "Send one prompt to a deployment, or to a model's address."),
     "chat": Entry("chat", "chat", "Talk to a model, streaming."),
     "token": Entry("token", "token", "Write a token for programs that speak OpenAI."),
+    "traces": Entry("traces", "app", "Read the traces of questions and answers stored on this machine."),
     "config": Entry("config", "app", "Show, check and explain specs and settings."),
     "local": Entry("local", "app", "Run the local cloud: all of this without an AWS account."),
     "models": Entry("models", "app", "Fetch and manage the models that run on this machine."),

@@ -7,6 +7,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from llm_deploy.client.batch import BatchItem, answered
@@ -48,7 +49,7 @@ class Background:
     """A coroutine that runs on a loop in a thread of its own; leaving the block early cancels it.
 
     Args:
-        finished: Called in that thread at the end, whatever the end is.
+        finished: Called at the end, whatever the end is.
     """
 
     def __init__(
@@ -56,46 +57,39 @@ class Background:
     ) -> None:
         self._work = work
         self._finished = finished
-        self._result: list[BatchItem] | None = None
-        self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[list[BatchItem]] | None = None
         self._begun = threading.Event()
-        self._thread = threading.Thread(target=context.carry(self._run), name="llm-deploy-batch", daemon=True)
+        self._cancel: Callable[[], object] | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="llm-deploy-batch")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._result = self._pool.submit(context.carry(self._run))
+        self._result.add_done_callback(lambda _: self._finished())
         self._begun.wait()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._loop is not None and self._task is not None and self._thread.is_alive():
+        if self._cancel is not None and not self._result.done():
             with contextlib.suppress(RuntimeError):  # its loop has just been closed
-                self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join()
+                self._cancel()
+        self._pool.shutdown()
 
     def result(self) -> list[BatchItem]:
         """What the coroutine returned or raised, once it is finished."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._result or []
+        return self._result.result()
 
-    def _run(self) -> None:
+    def _run(self) -> list[BatchItem]:
         try:
             with asyncio.Runner(loop_factory=fastest_loop()) as runner:
-                self._result = runner.run(self._noted())
-        except BaseException as error:  # noqa: BLE001 - raised again where the caller is
-            self._error = error
+                return runner.run(self._cancellable())
         finally:
             self._begun.set()
-            self._finished()
 
-    async def _noted(self) -> list[BatchItem]:
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.ensure_future(self._work())
+    async def _cancellable(self) -> list[BatchItem]:
+        task = asyncio.ensure_future(self._work())
+        loop = asyncio.get_running_loop()
+        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         self._begun.set()
-        return await self._task
+        return await task
 
 
 def fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

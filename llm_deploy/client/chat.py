@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from llm_deploy.client.payload import Inputs, with_inputs, with_parameters
 from llm_deploy.dialects.types import GenerationRequest, ToolCall
+from llm_deploy.errors import InferenceRequestError
 
 
 def asked_of(
@@ -20,6 +21,19 @@ def asked_of(
     if isinstance(inputs, GenerationRequest):
         return with_parameters(inputs, given) if given else inputs
     return with_parameters(with_inputs(default, inputs), given)
+
+
+def requests_of(
+    default: GenerationRequest, asked: Iterable[Inputs | GenerationRequest], given: Mapping[str, Any]
+) -> list[GenerationRequest]:
+    """As `asked_of`, for many.
+
+    Raises:
+        InferenceRequestError: One text instead of several.
+    """
+    if isinstance(asked, str):
+        raise InferenceRequestError("a batch is a list of prompts, not one text", hint="Put it into a list.")
+    return [asked_of(default, each, given) for each in asked]
 
 
 def chat_request(

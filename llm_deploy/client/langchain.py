@@ -185,6 +185,7 @@ class ChatLlmDeploy(BaseChatModel):
         """A model whose answers are objects of a schema: it binds the engine, or (`function_calling`) is a tool."""
         if method == "function_calling":
             return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        schema = _titled(schema)
         document, parser = _schema(schema)
         bound = self.bind(
             json_schema=document,
@@ -284,6 +285,13 @@ class ChatLlmDeploy(BaseChatModel):
             "model_name": self.model or self.target,
             "model_provider": "llm-deploy",
         }
+
+
+def _titled(schema: dict[str, Any] | type) -> dict[str, Any] | type:
+    """LangChain takes documents with a title only, since it may make functions of them."""
+    if isinstance(schema, dict) and not {"title", "name", "function"} & schema.keys():
+        return {"title": "answer", **schema}
+    return schema
 
 
 def _schema(schema: dict[str, Any] | type) -> tuple[dict[str, Any], Runnable[Any, Any]]:

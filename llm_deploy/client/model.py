@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_deploy.client.chat import asked_of, chat_request
+from llm_deploy.client.chat import asked_of, chat_request, requests_of
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.payload import Inputs, PayloadSlot, with_inputs, with_parameters
 from llm_deploy.client.target import Allowed, Connection, Target
@@ -150,7 +150,7 @@ class Model:
         """
         from llm_deploy.client.background import batched  # noqa: PLC0415 - asyncio is 50 ms that one call need not pay
 
-        requests = [asked_of(self.defaults(), each, parameters) for each in asked]
+        requests = requests_of(self.defaults(), asked, parameters)
         allowed = self._allowed if timeout_s is None else Allowed(timeout_s, self._allowed.patience)
         return batched(self._target, allowed, requests, concurrency=concurrency, on_done=on_done)
 
@@ -192,5 +192,5 @@ class Model:
             connection = self._target.open(Allowed(timeout_s, self._allowed.patience))
         self._others[timeout_s] = connection
         if len(self._others) > MOST_TIMEOUTS:
-            del self._others[next(iter(self._others))]  # its calls end by themselves, and its sockets with them
+            self._others.pop(next(iter(self._others))).close()  # of idle ones; calls under way keep theirs
         return connection

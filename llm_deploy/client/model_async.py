@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from llm_deploy.client.batch import BatchItem, answered
-from llm_deploy.client.chat import asked_of, chat_request
+from llm_deploy.client.chat import asked_of, chat_request, requests_of
 from llm_deploy.client.model import MOST_TIMEOUTS
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.payload import Inputs, PayloadSlot, with_inputs, with_parameters
@@ -125,8 +125,7 @@ class AsyncModel:
         **parameters: Any,  # noqa: ANN401 - as above
     ) -> list[BatchItem]:
         """See `Model.batch`."""
-        default = await self.defaults()
-        requests = [asked_of(default, each, parameters) for each in asked]
+        requests = requests_of(await self.defaults(), asked, parameters)
 
         async def ask(request: GenerationRequest) -> Generation:
             return await self.generate(request, timeout_s=timeout_s)
@@ -174,5 +173,5 @@ class AsyncModel:
             connection = await self._target.open_async(Allowed(timeout_s, self._allowed.patience))
         self._others[timeout_s] = connection
         if len(self._others) > MOST_TIMEOUTS:
-            del self._others[next(iter(self._others))]  # its calls end by themselves, and its sockets with them
+            await self._others.pop(next(iter(self._others))).aclose()  # of idle ones; calls under way keep theirs
         return connection

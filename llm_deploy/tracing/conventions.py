@@ -51,6 +51,7 @@ CONTENT_PREFIX = "llmdeploy.content."
 CONTENT = frozenset({
     INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, RETRIEVAL_QUERY, STEP_QUERIES,
     "gen_ai.tool.call.arguments", "gen_ai.tool.call.result",
+    "rag.query", "rag.queries", "rag.query.expanded", "rag.filter", "rag.answer",
 })  # fmt: skip
 """Recorded only while content is captured, whoever sets them. Documents keep id and score."""
 
@@ -127,7 +128,7 @@ def answer(
 ) -> Attributes:
     """What is known when a model has answered; the text and the calls of tools are content.
 
-    `finish_reason` is one of `dialects.FinishReason`'s words or OpenAI's; `tool_calls` are `{"id", "name", "arguments"}`
+    `finish_reason` is a word of `dialects.FinishReason` or OpenAI; `tool_calls` are `{"id", "name", "arguments"}`
     each; `first_chunk_s` counts from sending the request to the first piece of a stream.
     """
     message = output_message(text or "", finish_reason, tool_calls)

@@ -14,7 +14,7 @@ FINISH_REASONS = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "
 
 
 def input_messages(messages: Iterable[Mapping[str, Any]]) -> list[Message]:
-    """Every message, in order; what is no message is left out, for a refused request is recorded too."""
+    """Every message, in order; what is no message is left out, for a refused request is recorded too. Idempotent."""
     return [_message(one) for one in messages if isinstance(one, Mapping)]
 
 
@@ -27,6 +27,8 @@ def output_message(text: str, finish_reason: str, tool_calls: Iterable[Mapping[s
 
 
 def _message(message: Mapping[str, Any]) -> Message:
+    if isinstance(message.get("parts"), list):
+        return dict(message)
     role, content = str(message.get("role", "user")), message.get("content")
     if role == "tool":
         response = {"type": "tool_call_response", "id": message.get("tool_call_id"), "response": content}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +31,7 @@ def hosting_tour(boto: Boto) -> None:
     hosting.in_service(boto, "tour")
     hosting.asked(boto, "tour")
     list(boto.sagemaker_runtime.invoke_endpoint_with_response_stream(**hosting.request("tour", stream=True))["Body"])
+    asynchronous_tour(boto, "tour")
     hosting.make_endpoint(boto, "tour-c", None)
     hosting.make_component(boto, "tour", "tour-c", "tour")
     sagemaker.update_inference_component(**component, RuntimeConfig={"CopyCount": 1})
@@ -39,6 +41,25 @@ def hosting_tour(boto: Boto) -> None:
     scaling_tour(boto)
     watching_tour(boto)
     hosting.remove(boto)
+
+
+def asynchronous_tour(boto: Boto, model: str) -> None:
+    """An endpoint that answers to S3; the bucket is gone afterwards."""
+    bucket, name = {"Bucket": "tour-answers"}, {"EndpointName": "tour-async"}
+    boto.s3.create_bucket(**bucket, CreateBucketConfiguration={"LocationConstraint": boto.variables["AWS_REGION"]})
+    variant = {"VariantName": "v", "ModelName": model, "InstanceType": "ml.g5.2xlarge", "InitialInstanceCount": 1}
+    output = {"S3OutputPath": "s3://tour-answers/out", "S3FailurePath": "s3://tour-answers/bad"}
+    boto.sagemaker.create_endpoint_config(
+        EndpointConfigName="tour-async", ProductionVariants=[variant], AsyncInferenceConfig={"OutputConfig": output}
+    )
+    boto.sagemaker.create_endpoint(**name, EndpointConfigName="tour-async")
+    hosting.in_service(boto, "tour-async")
+    assert boto.sagemaker.describe_endpoint(**name)["AsyncInferenceConfig"]["OutputConfig"] == output
+    told = boto.sagemaker_runtime.invoke_endpoint_async(**name, Body=json.dumps(hosting.QUESTION).encode())
+    key = {"Key": told["OutputLocation"].removeprefix("s3://tour-answers/")}
+    boto.s3.get_waiter("object_exists").wait(**bucket, **key, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    boto.s3.delete_object(**bucket, **key)
+    boto.s3.delete_bucket(**bucket)
 
 
 def scaling_tour(boto: Boto) -> None:

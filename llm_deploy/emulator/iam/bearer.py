@@ -7,7 +7,6 @@ OpenAI-compatible APIs". Ledger: `access.bearer`.
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -47,7 +46,7 @@ def read_token(authorization: str) -> Token | None:
         return None
     try:
         url = base64.b64decode(given.removeprefix(PREFIX), validate=True).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise MalformedSignatureError("The bearer token is no base64 text.") from error
     host, _, query = url.removesuffix(_VERSION).partition("/?")
     signature = read_signature(query, ()) if url.endswith(_VERSION) else None

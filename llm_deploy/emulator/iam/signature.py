@@ -21,6 +21,7 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _STAMP = "%Y%m%dT%H%M%SZ"
 _PART = re.compile(r"\s*(Credential|SignedHeaders|Signature)=([^,\s]*)\s*(?:,|$)")
 _SCOPE_PARTS = 5
+_MOST_DIGITS = 9
 _SPACES = re.compile(r" +")
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -178,7 +179,7 @@ def _of_query(query: dict[str, str]) -> Signature:
     if missing or query["X-Amz-Algorithm"] != ALGORITHM:
         raise MalformedSignatureError(f"AWS query-string parameters must include {', '.join(missing or needed[:1])}.")
     valid = query.get("X-Amz-Expires", "900")
-    if not valid.isascii() or not valid.isdigit():
+    if not valid.isascii() or not valid.isdigit() or len(valid) > _MOST_DIGITS:
         raise MalformedSignatureError("X-Amz-Expires must be a number.")
     return Signature(
         *_scope(query["X-Amz-Credential"]),

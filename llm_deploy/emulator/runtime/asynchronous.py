@@ -54,7 +54,9 @@ class AsyncInvocations:
 
     def _noted(self, request: Request, endpoint: str, config: Document, body: bytes) -> Document:
         given = {
-            name.removeprefix(_PREFIX): value for name, value in request.headers.items() if name.startswith(_PREFIX)
+            name.removeprefix(_PREFIX): _utf8(value)
+            for name, value in request.headers.items()
+            if name.startswith(_PREFIX)
         }
         if ("inputlocation" in given) == bool(body):
             raise refuse_invocation("runtime.async.one-input")
@@ -87,6 +89,14 @@ def _locations(output: Document, given: dict[str, str], own_id: str) -> Document
     if path := output.get("S3FailurePath"):
         found["FailureLocation"] = f"{path.rstrip('/')}{middle}{own_id}-error.out"
     return found
+
+
+def _utf8(value: str) -> str:
+    """A header as clients write it: object keys have letters that ASCII lacks, and botocore sends them as UTF-8."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
 def _new_id() -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from langchain_tests.integration_tests import ChatModelIntegrationTests
-from langchain_tests.unit_tests import ChatModelUnitTests
+from langchain_tests.integration_tests import (  # type: ignore[import-not-found]  # of an environment of its own
+    ChatModelIntegrationTests,
+)
+from langchain_tests.unit_tests import ChatModelUnitTests  # type: ignore[import-not-found]  # as above
 
 from llm_deploy.client.langchain import ChatLlmDeploy
 
 
-class TestUnit(ChatModelUnitTests):
+class TestUnit(ChatModelUnitTests):  # type: ignore[misc]  # as above
     """What needs no model."""
 
     @property
@@ -25,7 +27,7 @@ class TestUnit(ChatModelUnitTests):
         return {"target": "http://127.0.0.1:9/v1", "model": "tiny"}
 
 
-class TestIntegration(ChatModelIntegrationTests):
+class TestIntegration(ChatModelIntegrationTests):  # type: ignore[misc]  # as above
     """What needs one; the stand-in's template has no tools."""
 
     @property

@@ -103,6 +103,7 @@ CALLS: dict[str, tuple[Call, list[Reply]]] = {
         [TGI, REFUSED, CHAT_ANSWER, TGI],
     ),
     "batch, of none": (lambda llm: llm.batch([]), [TGI]),
+    "batch, one text": (lambda llm: llm.batch("abc"), [TGI]),
     "batch, none at once": (lambda llm: llm.batch(["a"], concurrency=0), [TGI]),
     "embed": (lambda llm: llm.embed(["a", "b"]), [VECTORS]),
     "embed, other shape first": (lambda llm: llm.embed(["a", "b"]), [OTHER_SHAPE, VECTORS]),

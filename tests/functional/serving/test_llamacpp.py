@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from llm_deploy.errors import InferenceRequestError, ModelFileError
-from llm_deploy.serving.engine import Ending, Piece, Sampling, Task
+from llm_deploy.serving.engine import Ending, EngineFailureError, Piece, Sampling, Task
 from llm_deploy.serving.library import _sweep
 from llm_deploy.serving.llamacpp import LlamaCpp
 from tests.functional.serving.servers import sse, wait_for
@@ -196,3 +196,19 @@ def test_a_file_that_breaks_off_cannot_be_loaded(model: Path, tmp_path: Path) ->
 def test_the_context_is_cut_to_what_the_model_was_trained_for(model: Path) -> None:
     """llama.cpp would take any number, slowly."""
     assert LlamaCpp(model, context_tokens=100_000).facts.context_tokens == 8192
+
+
+def test_closing_the_engine_ends_what_is_under_way(model: Path) -> None:
+    """Its destructor waits for every request while it holds Python's lock, so connections are ended first."""
+
+    async def run() -> None:
+        own = LlamaCpp(model, context_tokens=512, parallel=1)
+        await asyncio.to_thread(own.load)
+        items = own.generate(Task(prompt=[1, 2, 3], max_new_tokens=400))
+        await anext(items)
+        await asyncio.wait_for(asyncio.to_thread(own.close), 20)
+        with pytest.raises(EngineFailureError):
+            async for _ in items:
+                pass
+
+    asyncio.run(run())
