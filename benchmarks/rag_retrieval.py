@@ -6,7 +6,8 @@ write, to open, and p50 and p99 of a search by vectors, by vectors and words, an
 that the event loop did not come round while they ran. Both embedded engines are measured; the local mode of Qdrant's
 Python client only up to 20,000 passages, above which a search takes seconds.
 
-`--size=N` and `--engine=NAME` choose, `--url=URL` takes a server instead. All of it takes about five minutes on two cores.
+`--size=N` and `--engine=NAME` choose, `--url=URL` takes a server instead. All of it takes about five
+minutes on two cores.
 """
 
 from __future__ import annotations
