@@ -80,6 +80,7 @@ def test_a_key_is_known_by_its_whole_secret(desk: Desk) -> None:
         ("llmd_short", "10 characters"),
         (new_key().secret, "not known"),
     ],
+    ids=["none", "empty", "short", "another"],
 )
 def test_what_is_wrong_with_a_key_is_said(desk: Desk, secret: str | None, said: str) -> None:
     """A missing, foreign, cut and unknown key are four different mistakes."""
