@@ -138,7 +138,7 @@ def test_a_damaged_model_is_one_message(shell: Terminal, tmp_path: Path) -> None
     result = shell.run("local", "up", "--port", "0", code=14, LLMDEPLOY_CACHE=str(cache))
     assert "error: The file of model smollm2 is damaged" in result.err
     listed = shell.run("models", "list", "--json", LLMDEPLOY_CACHE=str(cache)).json
-    assert [row["state"] for row in listed] == ["damaged"]
+    assert {row["name"]: row["state"] for row in listed} == {"smollm2": "damaged", "minilm": "not fetched"}
     assert "damaged" in shell.run("models", "list", LLMDEPLOY_CACHE=str(cache)).out
     assert "llmdeploy models pull smollm2" in result.err
 
