@@ -40,16 +40,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> RagConfig:
-    """A collection of three documents."""
-    folder = tmp_path_factory.mktemp("rag")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three documents."""
+    folder = tmp_path_factory.mktemp("documents")
     for name, text in DOCUMENTS.items():
-        (folder / "documents").mkdir(exist_ok=True)
-        (folder / "documents" / name).write_text(text)
-    return RagConfig(
-        collection="countries", store=StoreConfig(path=folder / "index"), steps=STEPS, k=2, max_new_tokens=12,
-        model="tiny",
-    )  # fmt: skip
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RagConfig:
+    """A collection of them."""
+    store = StoreConfig(path=tmp_path_factory.mktemp("index"))
+    return RagConfig(collection="countries", store=store, steps=STEPS, k=2, max_new_tokens=12, model="tiny")
 
 
 async def ask(config: RagConfig, url: str, folder: Path, *, stream: bool) -> RagAnswer:
@@ -77,7 +80,13 @@ def of_trace(path: Path) -> list[StoredSpan]:
 
 @pytest.mark.row("T8")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_one_question_gives_one_trace(model: str, config: RagConfig, stream: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
+def test_one_question_gives_one_trace(
+    model: str,
+    config: RagConfig,
+    documents: Path,
+    stream: bool,  # noqa: FBT001 - pytest gives arguments by name
+    tmp_path: Path,
+) -> None:
     """Query, expanded queries, documents with scores, prompt, answer, tokens and latencies, redacted.
 
     In the store, at a back end, and on the screen.
@@ -85,7 +94,7 @@ def test_one_question_gives_one_trace(model: str, config: RagConfig, stream: boo
     with otlp_sink.running() as sink:
         chosen = {"exporters": ["local", "otlp"], "capture_content": True, "otlp": {"endpoint": sink.url}}
         tracing = setup.configure(TracingConfig.model_validate(chosen), state_dir=tmp_path)
-        answer = asyncio.run(ask(config, model, config.store.folder().parent / "documents", stream=stream))
+        answer = asyncio.run(ask(config, model, documents, stream=stream))
         tracing.close()
     spans = of_trace(tmp_path / STORE_NAME)
     attributes = {name: value for one in spans for name, value in one.attributes.items()}
@@ -123,10 +132,12 @@ def test_one_question_gives_one_trace(model: str, config: RagConfig, stream: boo
     assert "query     Which city is the capital of France? Mail [email]." in shown
 
 
-def test_without_capture_the_trace_has_figures_and_no_words(model: str, config: RagConfig, tmp_path: Path) -> None:
+def test_without_capture_the_trace_has_figures_and_no_words(
+    model: str, config: RagConfig, documents: Path, tmp_path: Path
+) -> None:
     """Tokens, times, scores and ids of documents; nothing of what was asked, found or answered."""
     tracing = setup.configure(TracingConfig(exporters=("local",)), state_dir=tmp_path)
-    asyncio.run(ask(config, model, config.store.folder().parent / "documents", stream=False))
+    asyncio.run(ask(config, model, documents, stream=False))
     tracing.close()
     spans = of_trace(tmp_path / STORE_NAME)
     everything = str([(one.attributes, one.events, one.message) for one in spans])
