@@ -61,7 +61,7 @@ class StoreConfig(_Section):
 class EmbeddingConfig(_Section):
     """What turns texts into vectors."""
 
-    kind: Literal["local", "tei", "openai", "sagemaker", "sentence-transformers"] = "local"
+    kind: Literal["in-process", "tei", "openai", "sagemaker", "sentence-transformers"] = "in-process"
     model: str = Field("minilm", description="Name of a known model, of the endpoint's model, or on the hub")
     url: str | None = Field(None, pattern=r"^https?://", description="`.../embed` of TEI, `.../v1/embeddings`")
     endpoint_name: str | None = Field(None, description="A SageMaker endpoint that speaks TEI")

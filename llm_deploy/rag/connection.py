@@ -59,7 +59,7 @@ class EmbeddedConnection:
     Args:
         folder: Made when it is opened.
         engine: `edge`: Qdrant's engine. `local`: its client's local mode, in Python, which reads all into memory when
-            it is opened, with pickle, so that a folder from elsewhere must not be opened.
+            it is opened, as objects that may bring code along: never open a folder from elsewhere.
     """
 
     embedded = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,19 +24,18 @@ _DEFAULT_FUSION_K = 2
 """Of the server's RRF. Source: Qdrant documentation, hybrid queries."""
 
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Give the engine's errors a type: it raises `Exception` itself, and panics as Rust does."""
-    try:
-        yield
-    except Exception as error:
-        if type(error) is not Exception:
-            raise
-        raise OSError(str(error)) from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise OSError(f"the engine broke off: {error}") from error
+class _Told(contextlib.ContextDecorator):
+    """Gives the engine's errors a type: it raises `Exception` itself, and panics as Rust does.
+
+    Told by the exact type in `__exit__`, so that an error of any other kind, ours too, goes on as it is.
+    """
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is not None and (kind is Exception or kind.__name__ == "PanicException"):
+            raise OSError(f"the engine says: {error}") from error
 
 
 class EdgeShards:
@@ -53,7 +52,7 @@ class EdgeShards:
         self._lock = _locked(folder)
         self._open: dict[str, Foreign] = {}
 
-    @_told()
+    @_Told()
     def close(self) -> None:
         """Write what is pending and let go of the folder."""
         for shard in self._open.values():
@@ -65,7 +64,7 @@ class EdgeShards:
         """A collection is there once its description is, which is written last."""
         return (self._folder / collection_name / _DESCRIPTION).is_file()
 
-    @_told()
+    @_Told()
     def create_collection(
         self,
         collection_name: str,
@@ -90,7 +89,7 @@ class EdgeShards:
         partial.write_text(json.dumps(described), encoding="utf-8")
         partial.replace(home / _DESCRIPTION)
 
-    @_told()
+    @_Told()
     def delete_collection(self, collection_name: str) -> None:
         """The description goes first: a collection that is half deleted is none."""
         shard = self._open.pop(collection_name, None)
@@ -99,7 +98,7 @@ class EdgeShards:
         (self._folder / collection_name / _DESCRIPTION).unlink(missing_ok=True)
         shutil.rmtree(self._folder / collection_name, ignore_errors=True)
 
-    @_told()
+    @_Told()
     def get_collection(self, collection_name: str) -> Foreign:
         """Its configuration, as far as we look at it."""
         self._shard(collection_name)
@@ -108,7 +107,7 @@ class EdgeShards:
         params = SimpleNamespace(vectors=vectors, sparse_vectors=dict.fromkeys(found["sparse"]))
         return SimpleNamespace(config=SimpleNamespace(params=params, metadata=found["metadata"]))
 
-    @_told()
+    @_Told()
     def create_payload_index(self, collection_name: str, field_name: str, field_schema: str, **_: object) -> None:
         """An index for a field that searches are narrowed by. Idempotent."""
         shard = self._shard(collection_name)
@@ -116,19 +115,19 @@ class EdgeShards:
             kind = getattr(self._edge.PayloadSchemaType, field_schema.capitalize())
             shard.update(self._edge.UpdateOperation.create_field_index(field_name, kind))
 
-    @_told()
+    @_Told()
     def upsert(self, collection_name: str, points: Sequence[Foreign], **_: object) -> None:
         """Add points, or replace those of the same ids."""
         made = [self._edge.Point(point.id, self._vectors(point.vector), point.payload) for point in points]
         self._update(collection_name, self._edge.UpdateOperation.upsert_points(made))
 
-    @_told()
+    @_Told()
     def delete(self, collection_name: str, points_selector: Foreign, **_: object) -> None:
         """Delete the points that a filter chooses."""
         chosen = self._filter(points_selector.filter)
         self._update(collection_name, self._edge.UpdateOperation.delete_points_by_filter(chosen))
 
-    @_told()
+    @_Told()
     def query_points(self, collection_name: str, limit: int, **asked: Foreign) -> Foreign:
         """One search, or several fused by their ranks."""
         found: dict[str, Foreign] = {"with_payload": True}
@@ -141,7 +140,7 @@ class EdgeShards:
         request = self._edge.QueryRequest(limit, **found)
         return SimpleNamespace(points=self._shard(collection_name).query(request))
 
-    @_told()
+    @_Told()
     def scroll(
         self, collection_name: str, limit: int, offset: Foreign, with_payload: list[str], **_: object
     ) -> tuple[list[Foreign], Foreign]:
@@ -150,17 +149,17 @@ class EdgeShards:
         found: tuple[list[Foreign], Foreign] = self._shard(collection_name).scroll(request)
         return found
 
-    @_told()
+    @_Told()
     def facet(self, collection_name: str, key: str, limit: int, **_: object) -> Foreign:
         """The commonest values of a field."""
         return self._shard(collection_name).facet(self._edge.FacetRequest(key, limit))
 
-    @_told()
+    @_Told()
     def count(self, collection_name: str, **_: object) -> Foreign:
         """How many points there are."""
         return SimpleNamespace(count=self._shard(collection_name).count(self._edge.CountRequest()))
 
-    @_told()
+    @_Told()
     def optimize(self, collection_name: str) -> bool:
         """Merge segments and build indexes where there is enough to index."""
         return bool(self._shard(collection_name).optimize())

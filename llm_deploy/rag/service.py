@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from llm_deploy.client.inference import AsyncInference
-from llm_deploy.dialects.types import GenerationRequest, TokenCounts
+from llm_deploy.dialects.types import Chunk, GenerationRequest, TokenCounts
 from llm_deploy.rag.config import RagConfig
 from llm_deploy.rag.context import Citation, Context, fitting, harmless
 from llm_deploy.rag.filters import Filters
@@ -148,10 +148,8 @@ class RagService:
         texts: list[str] = []
         counts, reason = TokenCounts(), "unknown"
         started_s = time.perf_counter()
-        with seen.active():
-            chunks = self._llm.stream(asked.request)
-        async with aclosing(chunks):
-            async for chunk in chunks:
+        async with aclosing(self._llm.stream(asked.request)) as chunks:
+            while (chunk := await _next(chunks, seen)) is not None:
                 if chunk.text:
                     asked.timings.setdefault("first_token", time.perf_counter() - started_s)
                     texts.append(chunk.text)
@@ -202,6 +200,12 @@ class RagService:
             filters=asked.retrieval.filters,
             finish_reason=reason,
         )
+
+
+async def _next(chunks: AsyncGenerator[Chunk], seen: Span) -> Chunk | None:
+    """The next piece, with our span as the current one: the model's own span is made with the first."""
+    with seen.active():
+        return await anext(chunks, None)
 
 
 def _workflow() -> conventions.Attributes:

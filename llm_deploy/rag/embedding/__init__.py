@@ -45,7 +45,7 @@ class Embedder(Protocol):
 
 def make(config: EmbeddingConfig) -> Embedder:
     """The embedder of a configuration; nothing is loaded yet."""
-    if config.kind == "local":
+    if config.kind == "in-process":
         from llm_deploy.rag.embedding.local import LocalEmbedder  # noqa: PLC0415 - one kind is used, the rest stays out
 
         return LocalEmbedder(config)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -143,3 +145,37 @@ def test_a_deployed_model_answers_from_documents(local_cloud: Terminal) -> None:
         assert "shop/refunds.md" in streamed.err
     finally:
         local_cloud.run("delete-endpoint", "librarian", "--yes")
+
+
+@pytest.mark.slow
+@pytest.mark.row("T7")
+def test_embedding_and_rerank_servers(shop: Terminal) -> None:
+    """TEI's and OpenAI's shapes over real HTTP, answered by our own server of the same model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serving = shop.start("serve", "minilm", "--port", str(port))
+    try:
+        wait_for_port(port)
+        base = f"http://127.0.0.1:{port}"
+        for kind, path in (("tei", "embed"), ("openai", "v1/embeddings")):
+            (shop.folder / "rag.yaml").write_text(
+                f"rag:\n  embedding: {{kind: {kind}, url: '{base}/{path}', model: remote}}\n"
+                f"  rerank: {{kind: tei, url: '{base}/rerank'}}\n  steps: {{rerank: true}}\n"
+            )
+            shop.run("rag", "ingest", "shop", "--config", "rag.yaml")
+            found = shop.run("rag", "search", "when is my money back", "--config", "rag.yaml", "--json").json
+            assert found["hits"][0]["source"] == "shop/refunds.md"
+            assert "rerank" in found["timings_s"]
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=60)
+
+
+def wait_for_port(port: int) -> None:
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(port)

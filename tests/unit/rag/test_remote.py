@@ -107,7 +107,7 @@ def test_what_are_no_scores_is_an_error(answer: bytes) -> None:
         asyncio.run(RemoteReranker(config, Answering(answer)).scores("q", ["a"]))
 
 
-@pytest.mark.parametrize("kind", ["local", "tei", "openai", "sagemaker", "sentence-transformers"])
+@pytest.mark.parametrize("kind", ["in-process", "tei", "openai", "sagemaker", "sentence-transformers"])
 def test_every_kind_of_embedder_is_made_without_loading(kind: str) -> None:
     """Nothing is fetched or asked before `start`."""
     given_ = {"kind": kind, "url": "http://127.0.0.1:1/x", "endpoint_name": "e", "model": "m"}
