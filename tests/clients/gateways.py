@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ target: local
 models:
   twin:
     backends: [{endpoint: twin}]
-    default_tokens: 64
+    default_tokens: 8
   gone:
     backends: [{url: "http://127.0.0.1:9/v1"}]
   minilm:
@@ -67,13 +69,21 @@ def running(terminal: Terminal, *arguments: str) -> Iterator[Served]:
         for line in stream or ():
             said.append(line)
             if found := _ADDRESS.search(line):
+                drain(process)
                 yield Served(found[0])
                 break
         else:
             raise AssertionError(f"{' '.join(arguments)} did not start:\n{''.join(said)}\n{process.communicate()}")
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.wait(60)
+
+
+def drain(process: subprocess.Popen[str]) -> None:
+    """Read what a server says from now on, so that it never waits for a reader of its log."""
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            threading.Thread(target=stream.read, daemon=True).start()
 
 
 def headers(key: str) -> dict[str, str]:
