@@ -44,12 +44,14 @@ def serve(gateway: Gateway, listener: socket.socket, *, started: Callable[[str],
         signal.signal(number, _ignored)
     server = _Server(gateway, listener, started)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with gateway.journal.libraries(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))
     except SystemExit:  # how uvicorn ends when the application does not start
         if gateway.failure is None:
             raise
         raise gateway.failure from None
+    finally:
+        gateway.journal.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -20,7 +20,6 @@ from llm_deploy.errors import (
     UnreachableError,
 )
 from llm_deploy.gateway.app import Gateway
-from llm_deploy.gateway.journal import Journal
 from tests.fakes.gateways import KEY, Browser, FakeAccess, answer, chat, chunks, client, gateway
 from tests.fakes.transports import FakeTransport
 
@@ -343,20 +342,6 @@ def test_the_log_has_no_prompts_and_no_keys_unless_prompts_are_asked_for() -> No
         assert (line["prompt_tokens"], line["generated_tokens"]) == (4, 3)
         assert ("hi" in out.getvalue().decode()) is prompts
         assert KEY not in out.getvalue().decode()
-
-
-def test_a_log_that_nobody_reads_drops_lines_and_holds_nobody_up() -> None:
-    """What does not fit is counted."""
-
-    async def go() -> int:
-        made, _ = gateway({"twin": [FakeTransport()]})
-        journal = Journal(made.metrics, requests=True, out=io.BytesIO())
-        for _ in range(20_001):
-            journal.write({"event": "x"})
-        journal.close()
-        return made.metrics.log_lines_dropped
-
-    assert asyncio.run(go()) == 1
 
 
 def test_other_origins_are_refused_unless_they_are_allowed() -> None:
