@@ -33,6 +33,9 @@ class Out(Protocol):
     def write(self, data: bytes | memoryview, /) -> int | None:
         """Write some of it and tell how much; `None`: nothing fits just now."""
 
+    def fileno(self) -> int:
+        """The descriptor."""
+
 
 class Journal:
     """Counts and writes what has happened. Any thread may write, and none waits.

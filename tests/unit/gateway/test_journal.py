@@ -94,7 +94,7 @@ def test_threads_and_libraries_write_whole_lines_of_json() -> None:
         journal.close()
         lines = all_of(read, out)
     said = [line.get("message") for line in lines]
-    assert sorted(said[:8]) == [f"number {number}" for number in range(8)]
+    assert sorted(map(str, said[:8])) == [f"number {number}" for number in range(8)]
     assert said[8:10] == ["%d", "failed"]
     assert "ValueError: invalid literal" in str(lines[9]["traceback"])
     assert "old" in str(said[10])
