@@ -22,7 +22,7 @@ from llm_deploy.gateway.metrics import Metrics, Record
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """Wait to be written at most; then lines are dropped."""
-_GATHER_S: Final = 0.1
+_GATHER_S: Final = 0.25
 _LAST_WORDS_S: Final = 2.0
 _STANDARD_ERROR: Final = 2
 
@@ -40,7 +40,7 @@ class Out(Protocol):
 class Journal:
     """Counts and writes what has happened. Any thread may write, and none waits.
 
-    Lines are gathered for a moment, so that the thread is woken ten times a second and not with every request.
+    Lines are gathered for a moment, so that the thread is woken four times a second and not with every request.
 
     Args:
         requests: Whether a line is written for each request.
