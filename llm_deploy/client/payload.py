@@ -28,7 +28,9 @@ class PayloadSlot:
 
     def set(self, request: GenerationRequest) -> None:
         """Replace the request of this thread or task."""
-        requests = WeakKeyDictionary(_SET.get() or {})
+        before = _SET.get()
+        alone = before is None or (len(before) == 1 and self in before)
+        requests = WeakKeyDictionary[PayloadSlot, GenerationRequest]() if alone else WeakKeyDictionary(before)
         requests[self] = request
         _SET.set(requests)
 
@@ -65,6 +67,8 @@ def with_inputs(request: GenerationRequest, inputs: Inputs) -> GenerationRequest
 
 def with_parameters(request: GenerationRequest, parameters: Mapping[str, Any]) -> GenerationRequest:
     """The request with these sampling parameters in TGI's names; names we do not know are passed through."""
+    if not parameters:
+        return request
     given = {_OTHER_NAMES.get(name, name): value for name, value in parameters.items() if name not in _OURS}
     sample = given.pop("do_sample", None)
     if sample is not None and given.get("temperature") is None:

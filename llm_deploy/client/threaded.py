@@ -3,59 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from llm_deploy.client.transport import AsyncOpenStream, OpenStream, Transport
+from llm_deploy.client.sagemaker_botocore import BotocoreTransport
+from llm_deploy.client.transport import POOL_SIZE, AsyncOpenStream, OpenStream
+
+T = TypeVar("T")
 
 
 class ThreadedTransport:
-    """An `AsyncTransport` over a `Transport`. A thread is busy while it waits for an answer.
+    """An `AsyncTransport` over botocore's. A thread is busy while it waits for an answer, of `POOL_SIZE` at most.
 
     Cancelling `call` stops waiting for it; the thread and its connection end with the answer.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: BotocoreTransport) -> None:
         self._transport = transport
+        self._threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="llmdeploy-call")
 
     async def call(self, body: bytes) -> bytes:
         """See `AsyncTransport.call`."""
-        return await asyncio.to_thread(self._transport.call, body)
+        return await self._in_thread(lambda: self._transport.call(body))
 
     async def stream(self, body: bytes) -> AsyncOpenStream:
         """See `AsyncTransport.stream`."""
-        opening = asyncio.ensure_future(asyncio.to_thread(self._transport.stream, body))
+        opening = asyncio.ensure_future(self._in_thread(lambda: self._transport.stream(body)))
         try:
-            return ThreadedStream(await asyncio.shield(opening))
+            return ThreadedStream(await asyncio.shield(opening), self._threads)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_what_was_opened)
             raise
 
     async def aclose(self) -> None:
-        """See `AsyncTransport.aclose`."""
+        """See `AsyncTransport.aclose`. A later call starts threads anew."""
+        threads, self._threads = self._threads, ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="llmdeploy-call")
+        threads.shutdown(wait=False)
+        self._transport.close()
+
+    def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 class ThreadedStream:
     """See `AsyncOpenStream`."""
 
-    def __init__(self, opened: OpenStream) -> None:
+    def __init__(self, opened: OpenStream, threads: ThreadPoolExecutor) -> None:
         self._opened = opened
+        self._threads = threads
         self._parts: Iterator[bytes] = iter(opened.parts)
         self._reading: asyncio.Future[bytes] | None = None
 
     async def read(self) -> bytes:
         """See `AsyncOpenStream.read`; one part at a time."""
         if self._reading is None:
-            self._reading = asyncio.ensure_future(asyncio.to_thread(next, self._parts, b""))
-        part = await asyncio.shield(self._reading)
-        self._reading = None
-        return part
+            loop = asyncio.get_running_loop()
+            self._reading = loop.run_in_executor(self._threads, next, self._parts, b"")
+        reading = self._reading
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            if reading.done():
+                self._reading = None
 
     async def aclose(self) -> None:
         """See `AsyncOpenStream.aclose`."""
         self._opened.close()
-        if self._reading is not None:
-            await asyncio.wait([self._reading])
-            self._reading.exception()  # it was cut off on purpose
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await asyncio.wait([reading])
+            reading.exception()  # it was cut off on purpose
 
 
 def _close_what_was_opened(opening: asyncio.Future[OpenStream]) -> None:

@@ -439,7 +439,43 @@ def test_many_clients_that_leave_early_leave_nothing_behind(run: Run) -> None:
         for _ in range(10):
             await asyncio.gather(*(leaving(of, 0.001 * number) for number in range(50)))
         await asyncio.to_thread(wait_until, lambda: open_files() <= before)
+        gc.collect()
+        await asyncio.sleep(0)
+        assert sum(type(each) is pool_async.Connection for each in gc.get_objects()) <= 1
         await of.aclose()
 
     with transport(ANSWER, Reply(parts=(b"one",), end="hang")) as (of, _):
         run(work(of))
+
+
+def test_an_open_stream_takes_little_memory() -> None:
+    """A thousand of them are some megabytes: what is kept of each here is its state, not a buffer."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
+    count = 200
+
+    async def work() -> None:
+        gone = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            await gone.wait()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=count)
+        of = http(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        (await (await of.stream(b"")).aclose())
+        tracemalloc.start()
+        opened = [await of.stream(b"") for _ in range(count)]
+        kept = tracemalloc.take_snapshot().filter_traces(
+            [tracemalloc.Filter(inclusive=True, filename_pattern="*/llm_deploy/*")]
+        )
+        tracemalloc.stop()
+        assert sum(each.size for each in kept.statistics("filename")) / count < 4096
+        for stream in opened:
+            await stream.aclose()
+        gone.set()
+        await of.aclose()
+        server.close()
+
+    asyncio.run(work())
