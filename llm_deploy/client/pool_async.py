@@ -13,6 +13,7 @@ import asyncio
 import os
 import select
 import socket
+import threading
 from collections import deque
 from typing import cast
 
@@ -36,18 +37,19 @@ class Connection(asyncio.Protocol):
     """One connection, used by one request at a time.
 
     Attributes:
+        home: Of its loop: it belongs there and nowhere else.
         idle_since_s: On the loop's clock; 0 while it is used.
         waiting_since_s: The same, of a read that waits; 0 while none does.
     """
 
     __slots__ = (
-        "_deadline", "_error", "_loop", "_over", "_parts", "_paused", "_pool", "_size", "_transport", "_waiter",
-        "idle_since_s", "waiting_since_s",
+        "_deadline", "_error", "_loop", "_over", "_parts", "_paused", "_size", "_transport", "_waiter",
+        "home", "idle_since_s", "waiting_since_s",
     )  # fmt: skip
 
-    def __init__(self, pool: AsyncPool, loop: asyncio.AbstractEventLoop) -> None:
-        self._pool = pool
-        self._loop = loop
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._loop = home.loop
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes] = []
         self._size = 0
@@ -178,7 +180,7 @@ class Connection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        self._pool.forget(self)
+        self.home.used.discard(self)  # an idle one stays in its place until it is looked at
         self._wake()
 
     def _wake(self) -> None:
@@ -194,27 +196,58 @@ class Connection(asyncio.Protocol):
         return bool(poll.poll(0))
 
 
+class Home:
+    """The connections of one pool on one loop; touched on that loop alone."""
+
+    __slots__ = ("_sweeping", "idle", "loop", "process", "used")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.process = os.getpid()
+        self.idle: deque[Connection] = deque()
+        self.used: set[Connection] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def sweep_later(self) -> None:
+        """See to it that silent and unused connections are found."""
+        if self._sweeping is None:
+            self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self.idle:
+            self.idle.pop().abort()
+        if self._sweeping is not None and not self.used:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    def _sweep(self) -> None:
+        now_s = self.loop.time()
+        self._sweeping = None
+        for connection in [each for each in self.used if each.waiting_since_s]:
+            if now_s - connection.waiting_since_s > READ_TIMEOUT_S:
+                connection.expire()
+        while self.idle and self.idle[0].is_stale(now_s):
+            self.idle.popleft().abort()
+        if self.used or self.idle:
+            self.sweep_later()
+
+
 class AsyncPool:
-    """The connections to one origin, for one event loop; on another loop it starts anew."""
+    """The connections to one origin. Each loop has its own, so that loops in several threads may share one object."""
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = os.getpid()
-        self._idle: deque[Connection] = deque()
-        self._used: set[Connection] = set()
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._here = threading.local()  # a thread runs one loop at a time
 
     def take(self) -> Connection | None:
         """A kept connection that is good as far as can be seen; `None` where there is none."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop or self._process != os.getpid():
-            self._begin_on(loop)
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_stale(loop.time()):
+        home = self._home()
+        while home.idle:
+            connection = home.idle.pop()
+            if not connection.is_stale(home.loop.time()):
                 connection.idle_since_s = 0.0
-                self._used.add(connection)
+                home.used.add(connection)
                 return connection
             connection.abort()
         return None
@@ -227,12 +260,12 @@ class AsyncPool:
         """
         import ssl  # noqa: PLC0415 - asyncio has loaded it
 
-        loop, origin = asyncio.get_running_loop(), self._origin
+        home, origin = self._home(), self._origin
         context = await asyncio.to_thread(tls_context, origin.authorities) if origin.tls else None
         try:
             async with asyncio.timeout(min(CONNECT_TIMEOUT_S, allowed_s)):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self, loop),
+                _, connection = await home.loop.create_connection(
+                    lambda: Connection(home),
                     origin.host,
                     origin.port,
                     ssl=context,
@@ -243,8 +276,8 @@ class AsyncPool:
         except (OSError, UnicodeError) as error:
             raise NoConnectionError(f"{origin.host_header}: {error or 'no answer in time'}") from error
         set_options(connection.socket)
-        self._used.add(connection)
-        self._sweep_later(loop)
+        home.used.add(connection)
+        home.sweep_later()
         return connection
 
     def give_back(self, connection: Connection) -> None:
@@ -252,42 +285,20 @@ class AsyncPool:
         if not connection.rest():
             connection.abort()
             return
-        self._used.discard(connection)
-        connection.idle_since_s = asyncio.get_running_loop().time()
-        self._idle.append(connection)
-        if len(self._idle) > IDLE_CONNECTIONS:
-            self._idle.popleft().abort()
-
-    def forget(self, connection: Connection) -> None:
-        """A connection has ended. An idle one stays in its place until it is looked at."""
-        self._used.discard(connection)
+        home = connection.home
+        home.used.discard(connection)
+        connection.idle_since_s = home.loop.time()
+        home.idle.append(connection)
+        if len(home.idle) > IDLE_CONNECTIONS:
+            home.idle.popleft().abort()
 
     def close(self) -> None:
-        """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().abort()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
+        """Close the idle connections of the loop at hand; those of other loops go when they have been idle for long."""
+        self._home().close()
 
-    def _begin_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._idle.clear()
-        self._used.clear()
-        self._sweeping = None
-        self._loop = loop
-        self._process = os.getpid()
-
-    def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._sweeping is None:
-            self._sweeping = loop.call_later(SWEEP_S, self._sweep, loop)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now_s = loop.time()
-        self._sweeping = None
-        for connection in [each for each in self._used if each.waiting_since_s]:
-            if now_s - connection.waiting_since_s > READ_TIMEOUT_S:
-                connection.expire()
-        while self._idle and self._idle[0].is_stale(now_s):
-            self._idle.popleft().abort()
-        if self._used or self._idle:
-            self._sweep_later(loop)
+    def _home(self) -> Home:
+        loop = asyncio.get_running_loop()
+        home: Home | None = getattr(self._here, "home", None)
+        if home is None or home.loop is not loop or home.process != os.getpid():
+            home = self._here.home = Home(loop)
+        return home
