@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from langchain_tests.integration_tests import (  # type: ignore[import-not-found]  # of an environment of its own
+from langchain_tests.integration_tests import (
     ChatModelIntegrationTests,
 )
-from langchain_tests.unit_tests import ChatModelUnitTests  # type: ignore[import-not-found]  # as above
+from langchain_tests.unit_tests import ChatModelUnitTests
 
 from llm_deploy.client.langchain import ChatLlmDeploy
 
