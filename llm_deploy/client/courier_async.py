@@ -25,11 +25,11 @@ class AsyncCourier:
 
     async def call(self, body: bytes) -> bytes:
         """See `AsyncTransport.call`."""
-        return await self._patience.repeat_async(lambda: self._call(body))
+        return await self._patience.repeat_async(lambda: self._call(body), within_s=self._answer_timeout_s)
 
     async def stream(self, body: bytes) -> AsyncOpenStream:
         """See `AsyncTransport.stream`."""
-        return await self._patience.repeat_async(lambda: self._open(body))
+        return await self._patience.repeat_async(lambda: self._open(body), within_s=self._answer_timeout_s)
 
     async def aclose(self) -> None:
         """See `AsyncTransport.aclose`."""
