@@ -51,6 +51,7 @@ class Patience:
         """Ask until it is answered, or refused in a way that asking again does not help or may not be repeated.
 
         Args:
+            ask: Called until then.
             within_s: Later than this nothing but capacity is waited for, which has a time of its own.
         """
         begun_s = self.clock()
@@ -81,29 +82,29 @@ class Patience:
 
 
 class _Trying:
-    """One question that is asked again and again."""
+    """One question that is asked again and again. After a wait for capacity, failures and time count anew."""
 
-    __slots__ = ("_begun_s", "_failures", "_patience", "_within_s", "_without_capacity_s")
+    __slots__ = ("_asked_s", "_begun_s", "_failures", "_patience", "_within_s")
 
     def __init__(self, patience: Patience, within_s: float | None, begun_s: float) -> None:
         self._patience = patience
         self._within_s = within_s
         self._failures = 0
         self._begun_s = begun_s
-        self._without_capacity_s = begun_s
+        self._asked_s = begun_s
 
     def pause_s(self, error: LlmDeployError) -> float | None:
         """How long to wait before asking again; `None`: not again."""
         patience, now_s = self._patience, self._patience.clock()
-        self._failures += 1
         if isinstance(error, NoCapacityError):
-            self._without_capacity_s = now_s
             left_s = patience.wait_for_capacity_s - (now_s - self._begun_s)
-            pause_s: float = _CAPACITY_PAUSE_S * (0.75 + patience.jitter() / 2)
-            return min(left_s, pause_s) if left_s > 0 else None
+            pause_s: float = min(left_s, _CAPACITY_PAUSE_S * (0.75 + patience.jitter() / 2))
+            self._failures, self._asked_s = 0, now_s + pause_s
+            return pause_s if left_s > 0 else None
+        self._failures += 1
         if isinstance(error, UnreachableError | ThrottledError) and self._failures < patience.attempts:
             # Full jitter. Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
             pause_s = patience.jitter() * min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._failures)
-            over = self._within_s is not None and now_s + pause_s - self._without_capacity_s >= self._within_s
+            over = self._within_s is not None and now_s + pause_s - self._asked_s >= self._within_s
             return None if over else pause_s
         return None

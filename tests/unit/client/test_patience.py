@@ -77,8 +77,22 @@ def test_nothing_is_asked_again_after_the_time_for_an_answer() -> None:
         raise next(kinds)
 
     with pytest.raises(errors.UnreachableError):
-        patience.repeat(ask, within_s=2.5)
-    assert clock.pauses == [6.25, 1.0]
+        patience.repeat(ask, within_s=1.2)
+    assert clock.pauses == [6.25, 0.5]
+
+
+def test_a_throttled_question_does_not_end_a_long_wait_for_capacity() -> None:
+    """However often it was refused for want of a copy before."""
+    clock = VirtualClock()
+    patience = Patience(clock=lambda: clock.now_s, sleep=clock.sleep, jitter=lambda: 0.5, wait_for_capacity_s=600)
+    refusals: list[errors.LlmDeployError] = [errors.NoCapacityError("x")] * 20 + [errors.ThrottledError("x")]
+
+    def ask() -> str:
+        if refusals:
+            raise refusals.pop(0)
+        return "answer"
+
+    assert patience.repeat(ask) == "answer"
 
 
 def test_the_answer_after_a_refusal_is_given() -> None:
