@@ -55,6 +55,8 @@ class Backend(_Document):
         places = [self.endpoint, self.url, self.engine]
         if sum(place is not None for place in places) != 1:
             raise ValueError("a backend has exactly one of endpoint, url and engine")
+        if self.url and "@" in self.url.partition("://")[2].partition("/")[0]:
+            raise ValueError("url holds a user or password, which logs and metrics would show; use key: ${NAME}")
         if self.key and not self.url:
             raise ValueError("key belongs to a url")
         if (self.component or self.native) and not self.endpoint:

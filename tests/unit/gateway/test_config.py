@@ -7,8 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from llm_deploy.errors import SpecError
+from llm_deploy.gateway.config import Backend
 from llm_deploy.gateway.config_file import check_openness, is_loopback, json_schema, load
 from llm_deploy.gateway.opening import revealed
 from scripts import gateway_schema
@@ -113,3 +115,9 @@ def test_a_bare_off_turns_keys_off_on_loopback_only(tmp_path: Path) -> None:
 def test_loopback(host: str, expected: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Only what the system keeps on this machine."""
     assert is_loopback(host) is expected
+
+
+def test_an_address_holds_no_password() -> None:
+    """Logs, metrics and spans name backends by their address."""
+    with pytest.raises(ValidationError, match="user or password"):
+        Backend(url="http://me:secret@10.0.0.7:8000/v1")
