@@ -19,7 +19,7 @@ from llm_deploy.gateway.answers.frame import Frame, OpenAiKind
 from llm_deploy.gateway.answers.sniffed import SniffedWriter
 from llm_deploy.gateway.answers.whole import embeddings_answer, openai_answer, tgi_answer
 from llm_deploy.gateway.answers.writer import Tally
-from llm_deploy.gateway.asgi import SAFETY, Receive, Scope, Send, api_key, read_body, send_whole
+from llm_deploy.gateway.asgi import SAFETY, Receive, Scope, Send, api_key, read_body
 from llm_deploy.gateway.asked import Asked, Kind
 from llm_deploy.gateway.desk import Desk, Request
 from llm_deploy.gateway.refusals import Style, UnknownModelError
@@ -105,9 +105,8 @@ class Generations:
     async def _whole(self, request: Request, asked: Asked, model: ServedModel) -> None:
         answer = await model.call(asked)
         body, request.tally = _written(request, asked, model, answer)
-        request.record.status, request.begun = _OK, True
-        request.held.finish()
-        await send_whole(request.send, _OK, body, headers=(request.id_header,))
+        request.begun = True
+        await self.desk.send_all(request, _OK, body)
 
     async def _stream(self, request: Request, asked: Asked, model: ServedModel) -> None:
         opened = await model.stream(asked)
