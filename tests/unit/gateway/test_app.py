@@ -21,6 +21,7 @@ from llm_deploy.errors import (
     StreamBrokenError,
     UnreachableError,
 )
+from llm_deploy.gateway import pages
 from llm_deploy.gateway.app import Gateway
 from llm_deploy.gateway.journal import Journal
 from llm_deploy.gateway.refusals import refusal
@@ -400,7 +401,7 @@ async def until(true: Any, seconds: float = 5.0) -> None:  # noqa: ANN401 - a ca
 
 
 def test_a_reader_that_takes_nothing_is_dropped_while_it_is_told_of_an_error() -> None:
-    """A refusal, or the event that ends a stream whose time is over, waits no longer for a reader than an answer does."""
+    """A refusal, or the event that ends a stream whose time is over, waits no longer for a reader than an answer."""
 
     async def refused() -> None:
         made, _ = gateway({"twin": [FakeTransport(answer=b"x")]}, limits={"stall_s": 0.05})
@@ -416,7 +417,7 @@ def test_a_reader_that_takes_nothing_is_dropped_while_it_is_told_of_an_error() -
         async with made.running():
             browser = Browser(chat(stream=True))
             task = asyncio.create_task(browser.ask(made))
-            while not browser.sent:
+            while not browser.sent:  # noqa: ASYNC110 - the fake has no event for it
                 await asyncio.sleep(0.01)
             browser.stuck = True
             async with asyncio.timeout(5):
@@ -478,3 +479,42 @@ def test_clients_are_not_told_to_try_again_within_a_wait_that_they_do_not_keep(w
     told = dict(refusal(RateLimitedError("used up", retry_after_s=wait_s)).headers())
     assert told[b"x-should-retry"] == repeat.encode()
     assert told[b"retry-after"] == str(math.ceil(wait_s)).encode()
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/readyz", "/docs", "/openapi.json", "/nothing"])
+def test_pages_are_kept_from_web_pages_too(path: str) -> None:
+    """Without keys, names of models and addresses of backends are for this machine; and all have the safety headers."""
+
+    async def go(host: str) -> httpx.Response:
+        made, _ = gateway({"twin": [FakeTransport()]}, keys="off")
+        async with client(made) as it:
+            return await it.get(path, headers={"host": host})
+
+    assert asyncio.run(go("rebound.evil.example")).status_code == 403
+    response = asyncio.run(go("127.0.0.1:8000"))
+    assert response.status_code == (404 if path == "/nothing" else 200)
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_readiness_tries_each_place_once_and_all_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many backends are away, and however many ask; else a load balancer would give up before the answer."""
+    tried: list[int] = []
+
+    async def connects(_host: str, port: int) -> bool:
+        tried.append(port)
+        await asyncio.sleep(0.1)
+        return port == 9
+
+    monkeypatch.setattr(pages, "_connects", connects)
+
+    async def go() -> list[httpx.Response]:
+        made, _ = gateway({f"m{number}": [FakeTransport()] for number in range(10)})
+        async with client(made) as it:
+            for number, model in enumerate(made.generations.models.values(), start=1):
+                model.backends[0].place = f"http://fake:{number}"
+            async with asyncio.timeout(0.8):
+                return await asyncio.gather(*(it.get("/readyz") for _ in range(3)))
+
+    responses = asyncio.run(go())
+    assert sorted(tried) == list(range(1, 11))
+    assert all(response.json()["models"] == {f"m{n}": n == 8 for n in range(10)} for response in responses)
