@@ -20,8 +20,8 @@ _USAGE = {"include_usage": True}
 _TGI_ONLY = frozenset({"inputs", "parameters", "model", "stream", "messages", "prompt", "max_tokens"})
 _ONLY_MODEL = frozenset({"model"})
 _OF_PROMPTS = frozenset({"model", "inputs", "parameters", "prompt"})
-"""Where one address takes chats and prompts, these fields decide which it is: a body that was checked as one must not be
-taken for the other, whose bounds were not looked at."""
+"""Where one address takes chats and prompts, these fields decide which it is: a body that was checked as one must not
+be taken for the other, whose bounds were not looked at."""
 _EVERY_KIND: tuple[Kind, ...] = ("chat", "completion", "embeddings", "generate")
 
 
@@ -119,7 +119,7 @@ def _takes_as_it_is(kind: Kind, speech: Speech) -> bool:
 
 
 def _passed_on(asked: Asked, speech: Speech) -> dict[str, Any]:
-    left_out = _OF_PROMPTS if asked.kind == "chat" and not speech == "openai" else _ONLY_MODEL
+    left_out = _OF_PROMPTS if asked.kind == "chat" and speech != "openai" else _ONLY_MODEL
     document = {name: value for name, value in asked.document.items() if name not in left_out}
     if asked.stream:
         # The tokens of every stream are metered; who did not ask for the usage does not get to see it.

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from llm_deploy.errors import LlmDeployError, RateLimitedError
 from llm_deploy.gateway.access import Access, Permit
+from llm_deploy.gateway.answers.heard import Heard
 from llm_deploy.gateway.answers.writer import Tally
 from llm_deploy.gateway.asgi import ClientGoneError, Header, Held, Receive, Scope, Send, abort, request_id, send_whole
 from llm_deploy.gateway.asked import Asked
@@ -44,6 +45,7 @@ class Request:
         tally: What is known of its answer, for metering.
         begun: Its answer has begun: a status has been sent.
         streams: It counts among the open streams.
+        heard: What its model says, where traces hold it.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Request:
     tally: Tally = field(default_factory=Tally)
     begun: bool = False
     streams: bool = False
+    heard: Heard | None = None
 
     @property
     def id_header(self) -> Header:

@@ -2,8 +2,8 @@
 
 An answer's head is sent together with what follows it: one call of the system instead of two, which is a tenth of
 what a request costs. What uvicorn leaves without a bound has one here: the size of a request's head and the time that
-it takes, how many requests are sent ahead on one connection, and how long a connection that is closed waits for a reader
-who takes nothing.
+it takes, how many requests are sent ahead on one connection, and how long a connection that is closed waits for a
+reader who takes nothing.
 """
 
 from __future__ import annotations
