@@ -20,9 +20,12 @@ from llm_deploy.gateway.journal import Journal
 from llm_deploy.gateway.metrics import Metrics
 from llm_deploy.gateway.opening import Opening
 from llm_deploy.gateway.pages import Pages, not_found, refused, wrong_method
+from llm_deploy.gateway.together import Together
 from llm_deploy.gateway.traced import listen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llm_deploy.gateway.rag_route import RagRoute
     from llm_deploy.gateway.routing import ServedModel
     from llm_deploy.rag.service import RagService
@@ -110,7 +113,13 @@ class Gateway:
         await self._access.aclose()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
+        if self.pages.together is not None:
+            await self.pages.together.share()
         self.journal.close()
+
+    def count_together(self, folder: Path) -> None:
+        """Let `/metrics` tell the sums of all workers, which share this folder."""
+        self.pages.together = Together(folder, self.metrics)
 
     def cut_all(self) -> None:
         """End every request at once, with an error that says why."""
@@ -199,6 +208,8 @@ class Gateway:
             for held in tuple(self.desk.open):
                 if held.deadline_s < now_s:
                     held.cancel(held.late)
+            if self.pages.together is not None:
+                await self.pages.together.share()
 
     def _backends(self) -> list[Backend]:
         return [backend for model in self.generations.models.values() for backend in model.backends]

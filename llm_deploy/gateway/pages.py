@@ -15,6 +15,7 @@ from llm_deploy.gateway.asgi import Receive, Scope, Send, api_key, request_id, s
 from llm_deploy.gateway.metrics import Metrics
 from llm_deploy.gateway.refusals import Refusal, UnknownModelError, refusal
 from llm_deploy.gateway.routing import ServedModel
+from llm_deploy.gateway.together import Together
 
 _PROBE_S: Final = 1.0
 _PROBE_VALID_S: Final = 5.0
@@ -27,12 +28,14 @@ class Pages:
 
     Attributes:
         draining: Set when the gateway is about to end.
+        together: Where other workers' counters are; `None` without any.
     """
 
     models: Mapping[str, ServedModel]
     access: Access
     metrics: Metrics
     draining: bool = False
+    together: Together | None = None
     _probed: dict[str, tuple[float, bool]] = field(default_factory=dict)
     _probing: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
 
@@ -63,7 +66,8 @@ class Pages:
         await _json(send, 200 if ready else 503, {"status": status, "models": models, "state": state})
 
     async def _metrics(self, _scope: Scope, send: Send) -> None:
-        await send_whole(send, 200, self.metrics.text(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+        metrics = self.metrics if self.together is None else await self.together.summed()
+        await send_whole(send, 200, metrics.text(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _list(self, scope: Scope, send: Send) -> None:
         await self._for_callers(scope, send, self._listed)
