@@ -12,6 +12,7 @@ from llm_deploy.rag.config import RagConfig
 from llm_deploy.tracing.config import TracingConfig
 
 Keys = Literal["required", "off"]
+Route = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/generate", "/generate_stream", "/rag"]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
 SecretName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 """A reference to a variable of the environment, `${NAME}`: secrets are never written into the file."""
@@ -86,7 +87,7 @@ class Limits(_Document):
     body_bytes: int = Field(2 * _MIB, ge=1024, le=64 * _MIB, description="Largest body of a request.")
     body_timeout_s: float = Field(30.0, gt=0, description="Longest time for a request's body to arrive.")
     stall_s: float = Field(60.0, gt=0, description="A reader that takes nothing for so long is cut off.")
-    routes: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    routes: dict[Route, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="Requests at once by route, for example {/rag: 16}."
     )
 
