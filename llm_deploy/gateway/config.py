@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llm_deploy.dialects.names import DialectName
 from llm_deploy.gateway.state.config import StateConfig
@@ -12,7 +12,19 @@ from llm_deploy.rag.config import RagConfig
 from llm_deploy.tracing.config import TracingConfig
 
 Keys = Literal["required", "off"]
-Route = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/generate", "/generate_stream", "/rag"]
+ROUTES = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/generate", "/generate_stream", "/rag"}
+)
+"""The paths of requests that are limited."""
+
+
+def _known_route(path: str) -> str:
+    if path not in ROUTES:
+        raise ValueError(f"expected one of {', '.join(sorted(ROUTES))}")
+    return path
+
+
+Route = Annotated[str, AfterValidator(_known_route)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
 SecretName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 """A reference to a variable of the environment, `${NAME}`: secrets are never written into the file."""
