@@ -66,7 +66,7 @@ def start(
 
 
 def _exporter(name: Exporter, config: TracingConfig, store: Path, environment: Mapping[str, str]) -> SpanExporter:
-    return LocalStore(store, config.local) if name == "local" else otlp.exporter(config.otlp, environment)
+    return otlp.exporter(config.otlp, environment) if name == "otlp" else LocalStore(store, config.local)
 
 
 def _resource(config: TracingConfig) -> Resource:
