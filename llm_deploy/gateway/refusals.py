@@ -34,6 +34,8 @@ from llm_deploy.errors import (
 Style = Literal["openai", "tgi"]
 _CAPACITY_RETRY_S: Final = 10
 _OVERLOADED_RETRY_S: Final = 1
+_LONGEST_WAIT_S: Final = 60
+"""The official clients take no longer `Retry-After` at its word, and would be back within seconds: in vain, twice."""
 
 
 class TooLargeError(InferenceRequestError):
@@ -134,8 +136,9 @@ def refusal(error: LlmDeployError) -> Refusal:
     """What a caller is told of an error."""
     for kind, status, family, code in _TABLE:
         if isinstance(error, kind):
-            repeat = isinstance(error, _REPEATABLE)
-            return Refusal(status, family, code, _told(error), _retry_after_s(error), repeat)
+            wait_s = _retry_after_s(error)
+            repeat = isinstance(error, _REPEATABLE) and (wait_s or 0) <= _LONGEST_WAIT_S
+            return Refusal(status, family, code, _told(error), wait_s, repeat)
     return Refusal(500, "server_error", "internal_error", "the gateway failed; its log has this request's id")
 
 
