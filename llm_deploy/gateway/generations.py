@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llm_deploy.client.transport import AsyncOpenStream
-from llm_deploy.errors import InferenceError, InferenceRequestError, LlmDeployError
+from llm_deploy.errors import InferenceError, InferenceRequestError, LlmDeployError, UnknownModelError
 from llm_deploy.gateway import asked as bodies
 from llm_deploy.gateway.access import Caller, Permit
 from llm_deploy.gateway.answers.frame import Frame, OpenAiKind
@@ -23,7 +23,7 @@ from llm_deploy.gateway.answers.writer import Tally
 from llm_deploy.gateway.asgi import SAFETY, Receive, Scope, Send, api_key, read_body
 from llm_deploy.gateway.asked import Asked, Kind
 from llm_deploy.gateway.desk import Desk, Request
-from llm_deploy.gateway.refusals import Style, UnknownModelError
+from llm_deploy.gateway.refusals import Style
 from llm_deploy.gateway.routing import ServedModel
 from llm_deploy.tracing import captures_content
 

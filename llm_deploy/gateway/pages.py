@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from llm_deploy.errors import AccessDeniedError, LlmDeployError
+from llm_deploy.errors import AccessDeniedError, LlmDeployError, UnknownModelError
 from llm_deploy.gateway.access import Access, Caller
 from llm_deploy.gateway.asgi import Receive, Scope, Send, api_key, request_id, send_whole
 from llm_deploy.gateway.metrics import Metrics
-from llm_deploy.gateway.refusals import Refusal, UnknownModelError, refusal
+from llm_deploy.gateway.refusals import Refusal, refusal
 from llm_deploy.gateway.routing import ServedModel
 from llm_deploy.gateway.together import Together
 

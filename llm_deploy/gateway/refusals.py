@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from llm_deploy.errors import (
     AccessDeniedError,
+    BackendError,
     IndexUnavailableError,
     InferenceError,
     InferenceRequestError,
@@ -27,7 +28,9 @@ from llm_deploy.errors import (
     SpecError,
     StateError,
     StreamBrokenError,
+    TooLargeError,
     UnauthenticatedError,
+    UnknownModelError,
     WireFormatError,
 )
 
@@ -36,25 +39,6 @@ _CAPACITY_RETRY_S: Final = 10
 _OVERLOADED_RETRY_S: Final = 1
 _LONGEST_WAIT_S: Final = 60
 """The official clients take no longer `Retry-After` at its word, and would be back within seconds: in vain, twice."""
-
-
-class TooLargeError(InferenceRequestError):
-    """The body is larger than allowed."""
-
-    http_status = 413
-
-
-class UnknownModelError(InferenceRequestError):
-    """No model has the name that was asked for."""
-
-    http_status = 404
-
-
-class BackendError(LlmDeployError):
-    """A model's backend could not be used; nothing was generated. What it said is in the gateway's log."""
-
-    http_status = 503
-    retryable = True
 
 
 @dataclass(frozen=True, slots=True)
