@@ -304,7 +304,7 @@ async def _follow(run: AsyncIterator[Outcome], outcomes: list[Outcome], *, quiet
         outcomes.append(outcome)
         if live:
             typer.echo(f"\r\x1b[K  {len(outcomes)} files, now {outcome.source[-80:]}", nl=False, err=True)
-        if outcome.status in {"skipped", "deleted"} and not quiet:
+        if (outcome.note or outcome.status in {"skipped", "deleted"}) and not quiet:
             screen.say(("\r\x1b[K" if live else "") + f"  {outcome.status} {outcome.source} {outcome.note}".rstrip())
     if live:
         typer.echo("\r\x1b[K", nl=False, err=True)

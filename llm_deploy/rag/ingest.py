@@ -18,7 +18,7 @@ from typing import Literal
 
 from llm_deploy.errors import NotFoundError
 from llm_deploy.rag import loaders
-from llm_deploy.rag.chunking import passages
+from llm_deploy.rag.chunking import MOST_PASSAGES, passages
 from llm_deploy.rag.config import RagConfig
 from llm_deploy.rag.embedding import Embedder
 from llm_deploy.rag.files import Found, LeftOut, Walk
@@ -37,7 +37,7 @@ class Outcome:
     """What happened to one document.
 
     Attributes:
-        note: Why it was skipped.
+        note: Why it was skipped, or what of it was left out.
         passages: How many it has now; 0 in a dry run, which does not cut it.
         kept: Whether what is stored of it stays because it may well be there: it could not be read.
     """
@@ -112,7 +112,8 @@ class Ingestion:
         if not document.blocks:
             return Outcome(found.source, "empty")
         number = 0 if dry else await self._write(document, digest)
-        return Outcome(found.source, "added" if stored is None else "changed", number)
+        note = f"only its first {number} passages" if number >= MOST_PASSAGES else document.note
+        return Outcome(found.source, "added" if stored is None else "changed", number, note)
 
     async def _write(self, document: Document, digest: str) -> int:
         cut = await passages(
