@@ -56,6 +56,9 @@ def ingest(
     largest_mib: Annotated[
         float, typer.Option("--largest", metavar="MIB", min=0.001, help="Leave out files above this size.")
     ] = 20.0,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Also when nothing of what is stored of this folder is there any more.")
+    ] = False,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -72,7 +75,7 @@ def ingest(
     async def work(retriever: AsyncContextRetriever) -> None:
         from llm_deploy.rag.ingest import Ingestion
 
-        run = Ingestion(settings, retriever.embedder, await retriever.index()).run(walk, dry=dry_run)
+        run = Ingestion(settings, retriever.embedder, await retriever.index()).run(walk, dry=dry_run, anew=anew)
         await _follow(run, outcomes, quiet=as_json)
 
     _with_retriever(settings, work)
