@@ -72,6 +72,7 @@ class AsyncContextRetriever:
         self._reranker = reranker
         self._index = index
         self._connection = None if index else connect(config.store)
+        self._is_checked = False
         self._choices: Mapping[str, Sequence[str]] | None = None
         self._choices_until_s = 0.0
 
@@ -103,6 +104,7 @@ class AsyncContextRetriever:
         """
         await self.embedder.start()
         await (await self.index()).check()
+        self._is_checked = True
 
     async def search(
         self, query: str, k: int | None = None, *, filters: Filters | None = None, steps: StepsConfig | None = None
@@ -116,13 +118,16 @@ class AsyncContextRetriever:
             steps: For this search alone, instead of the configuration's.
 
         Raises:
-            SpecError: An empty or too long query, or a filter on something unknown.
-            IndexUnavailableError: Qdrant cannot be reached.
+            SpecError: An empty or too long query, a filter on something unknown, or a `k` below 1.
+            NotFoundError, ConflictError, IndexUnavailableError: See `PassageIndex.check`; it is asked once.
             LlmDeployError: A model failed.
         """
-        asked = self._checked(query)
+        asked, wanted = self._checked(query), self.config.k if k is None else k
         narrowed, chosen = checked(filters), steps or self.config.steps
-        wanted = k or self.config.k
+        if wanted < 1:
+            raise SpecError(f"k is {wanted}; at least one passage must be wanted")
+        if not self._is_checked:
+            await self.ready()
         timings: Timings = {}
         index = await self.index()
         queries = (asked, *await self._expanded(asked, chosen, timings))

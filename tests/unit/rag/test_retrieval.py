@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_deploy.errors import InferenceError, NotFoundError, SpecError
+from llm_deploy.errors import ConflictError, InferenceError, NotFoundError, SpecError
 from llm_deploy.rag.config import RagConfig
 from llm_deploy.rag.passages import Hit, Passage
 from llm_deploy.rag.reranking.late import LateInteraction
@@ -171,9 +171,31 @@ def test_a_failing_embedder_is_not_hidden(tmp_path: Path) -> None:
         async def embed(self, *_: object) -> list[list[float]]:
             raise InferenceError("no model")
 
+    search(config(tmp_path), "x")  # makes the collection
+
     async def main() -> None:
         async with AsyncContextRetriever(config(tmp_path), embedder=Failing()) as retriever:
             with pytest.raises(InferenceError, match="no model"):
                 await retriever.search("x")
 
     asyncio.run(main())
+
+
+@pytest.mark.row("T7")
+def test_the_first_search_sees_whose_vectors_they_are(tmp_path: Path) -> None:
+    """Also without `ready`: vectors of two models have nothing to say to each other, even of one length."""
+    search(config(tmp_path), "x")
+
+    async def main() -> None:
+        async with AsyncContextRetriever(config(tmp_path), embedder=WordEmbedder("other")) as retriever:
+            with pytest.raises(ConflictError, match="embedding model words"):
+                await retriever.search("x")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_at_least_one_passage_must_be_wanted(tmp_path: Path, k: int) -> None:
+    """A negative number would count from the end."""
+    with pytest.raises(SpecError, match="at least one"):
+        search(config(tmp_path), "x", k=k)
