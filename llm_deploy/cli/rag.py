@@ -104,7 +104,9 @@ def search(
     found = _with_retriever(settings, work)
     if as_json:
         hits = [{"score": hit.score, **screen.json_of(hit.passage)} for hit in found.hits]
-        screen.write_json({"queries": list(found.queries), "hits": hits, "timings_s": found.timings})
+        screen.write_json(
+            {"queries": list(found.queries), "hits": hits, "notes": list(found.notes), "timings_s": found.timings}
+        )
         return
     for number, hit in enumerate(found.hits, 1):
         typer.echo(_hit_line(number, hit))
@@ -353,6 +355,8 @@ def _show_answer(answer: RagAnswer, *, as_json: bool) -> None:
         place = " > ".join(part for part in (each.title, each.section) if part)
         page = f", page {each.page}" if each.page else ""
         screen.say(f"  [{each.n}]{'*' if each.n in named else ' '} {each.source}{page}  {place}")
+    for note in answer.notes:
+        screen.say(f"  {note}")
     screen.say("  " + _timings(answer.timings))
 
 

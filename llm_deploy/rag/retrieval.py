@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,12 +40,14 @@ class Retrieval:
         queries: All wordings that were searched for, the caller's own first.
         filters: What the search was narrowed to, by the caller and by the query itself.
         timings: Seconds by step.
+        notes: What went another way than it was configured, in words.
     """
 
     hits: tuple[Hit, ...]
     queries: tuple[str, ...]
     filters: Filters = field(default_factory=dict)
     timings: Timings = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class AsyncContextRetriever:
@@ -131,18 +135,22 @@ class AsyncContextRetriever:
         timings: Timings = {}
         index = await self.index()
         queries = (asked, *await self._expanded(asked, chosen, timings))
-        narrowed = {**await self._own_filter(index, asked, chosen, timings), **narrowed}
+        own = await self._own_filter(index, asked, chosen, timings)
         questions = await self._questions(queries, chosen, timings)
         with step("retrieve", timings) as seen:
             seen.set(**conventions.retrieval(self.config.collection, limit=wanted, url=self.config.store.url))
             seen.set(**conventions.queries(asked, queries[1:]))
-            hits = await index.search(questions, max(wanted, self.config.candidates), narrowed)
+            limit, notes = max(wanted, self.config.candidates), ()
+            hits = await index.search(questions, limit, {**own, **narrowed})
+            if len(hits) < wanted and own:
+                notes = (_dropped(own, len(hits), wanted),)
+                own, hits = {}, await index.search(questions, limit, narrowed)
             _note(seen, hits)
         hits = await self._reranked(asked, hits, chosen, timings)
         if chosen.deduplicate:
             with step("deduplicate", timings):
-                hits = without_duplicates(hits)
-        return Retrieval(tuple(hits[:wanted]), queries, narrowed, timings)
+                hits = await asyncio.to_thread(without_duplicates, hits)  # hundreds of candidates take a second
+        return Retrieval(tuple(hits[:wanted]), queries, {**own, **narrowed}, timings, notes)
 
     async def aclose(self) -> None:
         """Let go of models and index; harmless when called again."""
@@ -214,6 +222,11 @@ def reordered(hits: Sequence[Hit], scores: Sequence[float], *, fused: bool) -> l
         for hit, score, raw in zip(hits, final, scores, strict=True)
     ]
     return sorted(found, key=lambda hit: -hit.score)
+
+
+def _dropped(own: Filters, found: int, wanted: int) -> str:
+    """A filter that a model read out of the query is a guess; one that leaves too little was a wrong one."""
+    return f"the filter {json.dumps(own)} read out of the query left {found} of {wanted} passages and was dropped"
 
 
 def _note(seen: Span, hits: Sequence[Hit]) -> None:
