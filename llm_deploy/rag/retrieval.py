@@ -149,7 +149,7 @@ class AsyncContextRetriever:
         hits = await self._reranked(asked, hits, chosen, timings)
         if chosen.deduplicate:
             with step("deduplicate", timings):
-                hits = await asyncio.to_thread(without_duplicates, hits)  # hundreds of candidates take a second
+                hits = await asyncio.to_thread(without_duplicates, hits, most=wanted)  # hundreds of copies take a while
         return Retrieval(tuple(hits[:wanted]), queries, {**own, **narrowed}, timings, notes)
 
     async def aclose(self) -> None:
