@@ -140,7 +140,8 @@ class AsyncContextRetriever:
         with step("retrieve", timings) as seen:
             seen.set(**conventions.retrieval(self.config.collection, limit=wanted, url=self.config.store.url))
             seen.set(**conventions.queries(asked, queries[1:]))
-            limit, notes = max(wanted, self.config.candidates), ()
+            limit = max(wanted, self.config.candidates)
+            notes: tuple[str, ...] = ()
             hits = await index.search(questions, limit, {**own, **narrowed})
             if len(hits) < wanted and own:
                 notes = (_dropped(own, len(hits), wanted),)
