@@ -138,6 +138,7 @@ def bench(
     if dry_run:
         bench_screen.show_plan(name, plan, asked.workload(), as_json=as_json)
         return
+    bench_screen.check_writable(html, output)
     place = _Place(name, target, component, key, model)
     bench_screen.write(place.measured(plan, asked), html=html, output=output, as_json=as_json)
 
