@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import queue
 import sys
 import threading
@@ -78,12 +79,24 @@ class Journal:
 
     def _write(self) -> None:
         while lines := self._batches.get():
-            data = b"".join([orjson.dumps(line, default=str) + b"\n" for line in lines])
+            data = b"".join([_line(line) for line in lines])
             try:
                 self._out.write(data)
                 self._out.flush()
             except (OSError, ValueError):
                 return  # nobody reads standard error any more
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    """One line, whatever is in it: lone surrogates and deep nesting, which orjson refuses, included."""
+    try:
+        return orjson.dumps(document, default=str) + b"\n"
+    except TypeError:
+        pass
+    try:
+        return json.dumps(document, default=str).encode() + b"\n"
+    except (ValueError, RecursionError):
+        return b'{"event":"warning","message":"a line could not be written"}\n'
 
 
 def _fields(record: Record) -> dict[str, Any]:

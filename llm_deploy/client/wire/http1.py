@@ -140,7 +140,10 @@ class Response:
         self._keep = modern
         if b"\r\nconnection:" in head and b"close" in self.headers[b"connection"].lower():
             self._keep = False
-        if coding is not None:
+        if self.status in _WITHOUT_BODY:  # whatever its headers say: bytes that follow are nobody's
+            self._keep = self._keep and coding is None and length in {None, b"0"}
+            self._end()
+        elif coding is not None:
             if length is not None or not modern or coding != b"chunked":
                 raise WireFormatError("the answer's length is ambiguous")
             self._feed = self._feed_chunks
@@ -151,8 +154,6 @@ class Response:
             self._feed = self._feed_length
             if self._left == 0:
                 self._end()
-        elif self.status in _WITHOUT_BODY:
-            self._end()
         else:
             self._keep = False
             self._feed = self._feed_rest
