@@ -174,7 +174,8 @@ def change(
         record = service.change(key, values)
     if as_json:
         write_json(key_document(record))
-    say(f"Changed {record.name} ({record.key_id}): {', '.join(sorted(values)).replace('_', ' ')}. {EFFECT}")
+    changed = ", ".join(sorted(values)).replace("good_for_s", "expiry").replace("_", " ")
+    say(f"Changed {record.name} ({record.key_id}): {changed}. {EFFECT}")
 
 
 @app.command("revoke")

@@ -14,10 +14,21 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from llm_deploy.errors import LlmDeployError
+from llm_deploy.errors import LlmDeployError, MissingExtraError
 
 INTERRUPTED_EXIT_CODE = 130
 GOES_ON = "; running the same command again goes on from here"
+GATEWAY_LIBRARIES = {
+    "alembic",
+    "fastapi",
+    "httptools",
+    "orjson",
+    "prometheus_client",
+    "sqlalchemy",
+    "starlette",
+    "uvicorn",
+}
+"""What the extra `gateway` brings along, as it is imported."""
 TRACING = "LLMDEPLOY_TRACING_"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
@@ -162,7 +173,7 @@ def run() -> None:
     """The entry point of the `llmdeploy` script."""
     _start_quickly()
     try:
-        app(prog_name="llmdeploy")
+        _run_app()
     except LlmDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
@@ -170,6 +181,16 @@ def run() -> None:
         # The reader of our output (head, less) is gone; nothing is left to say, not even at the interpreter's exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _run_app() -> None:
+    try:
+        app(prog_name="llmdeploy")
+    except ModuleNotFoundError as error:  # the gateway imports its libraries where it begins
+        if error.name not in GATEWAY_LIBRARIES:
+            raise
+        message = f"the gateway needs {error.name}, not installed here"
+        raise MissingExtraError(message, hint='Run: pip install "llm-deploy[gateway]"') from error
 
 
 def _start_quickly() -> None:
