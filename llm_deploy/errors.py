@@ -256,3 +256,22 @@ class StateError(LlmDeployError):
     exit_code = 30
     http_status = 503
     retryable = True
+
+
+class TooLargeError(InferenceRequestError):
+    """The body of a request to one of our services is larger than allowed."""
+
+    http_status = 413
+
+
+class UnknownModelError(InferenceRequestError):
+    """One of our services has no model of the name that was asked for."""
+
+    http_status = 404
+
+
+class BackendError(LlmDeployError):
+    """A backend of the gateway's could not be used; nothing was generated. What it said is in the gateway's log."""
+
+    http_status = 503
+    retryable = True

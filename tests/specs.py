@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,6 +10,10 @@ from hypothesis import strategies as st
 from llm_deploy import catalog
 from llm_deploy.errors import SpecError
 from llm_deploy.spec import DeploymentSpec, EndpointType, Place, ResolvedSpec
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+OWN_FILES = [path for path in sorted(CONFIGS.glob("*.yaml")) if path.name != "gateway.yaml"]
+"""The deployments that people copy."""
 
 PLACE = Place(partition="aws", region="eu-central-1", account="123456789012")
 ROLE = "arn:aws:iam::123456789012:role/llmdeploy-twin-execution"

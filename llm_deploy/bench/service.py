@@ -120,7 +120,7 @@ class LoadTest:
         plan = self._plan
         duration_s = min(BASELINE_S, plan.bounds.duration_s)
         alone = await self._with_users(1, Bounds(duration_s, 1, plan.bounds.timeout_s, plan.bounds.timeout_s))
-        if alone is None or self._stop.is_set():
+        if alone is None or self._stop.is_set() or alone.failed == alone.requests > 0:  # nobody answers at all
             return
         first = max(LEAST_FIRST_RATE_PER_S, 1000 / alone.total.p50 if alone.total.p50 else 0.0)
         trying = search(_rounded(first), precision=plan.precision, most_trials=plan.most_trials)

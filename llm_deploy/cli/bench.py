@@ -138,6 +138,7 @@ def bench(
     if dry_run:
         bench_screen.show_plan(name, plan, asked.workload(), as_json=as_json)
         return
+    bench_screen.check_writable(html, output)
     place = _Place(name, target, component, key, model)
     bench_screen.write(place.measured(plan, asked), html=html, output=output, as_json=as_json)
 
@@ -239,7 +240,7 @@ class _Place:
     def _described(self) -> tuple[Target, list[str]]:
         """What is known of it, and what a reader should know."""
         from llm_deploy.bench.document import Target
-        from llm_deploy.errors import LlmDeployError
+        from llm_deploy.errors import LlmDeployError, NotFoundError
 
         if self._is_url:
             from llm_deploy.client.addresses import without_login
@@ -247,6 +248,8 @@ class _Place:
             return Target(name=without_login(self._name)[0], kind="url", model=self._model), []
         try:
             return self._deployment(), []
+        except NotFoundError:  # every request would fail
+            raise
         except LlmDeployError as error:  # a caller who may only invoke can still measure
             note = f"Copies and price are unknown: {error.message}"
             return Target(name=self._name, kind="endpoint"), [note]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,19 @@ def say_phase(phase: Phase) -> None:
         f" {phase.ttft.p99:.0f} ms, {100 * phase.good_share:.1f} % good, {state}",
         err=True,
     )
+
+
+def check_writable(*paths: Path | None) -> None:
+    """See, before a long test, that its report can be written.
+
+    Raises:
+        SpecError: It cannot.
+    """
+    from llm_deploy.errors import SpecError
+
+    for path in filter(None, paths):
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise SpecError(f"{path} cannot be written", hint="Name a file in a folder that is there.")
 
 
 def write(report: Report, *, html: Path | None, output: Path | None, as_json: bool) -> None:

@@ -56,7 +56,7 @@ def _converse(
 ) -> None:
     from llm_deploy.cli.answers import show_stream
     from llm_deploy.cli.main import show_error
-    from llm_deploy.errors import InferenceError
+    from llm_deploy.errors import LlmDeployError
 
     opening = [{"role": "system", "content": system}] if system else []
     history = list(opening)
@@ -69,13 +69,15 @@ def _converse(
         history.append({"role": "user", "content": message})
         try:
             said = show_stream(llm.stream(replace(request, prompt=None, messages=tuple(history))), stoppable=True)
-        except InferenceError as error:
+        except LlmDeployError as error:  # also of the way there: a person may wait for it, or sign in again
             if not interactive:
                 raise
-            history.pop()  # what was not answered is not part of the conversation
+            said = ""
             show_error(error)
-        else:
+        if said:
             history.append({"role": "assistant", "content": said})
+        else:
+            history.pop()  # what was not answered is not part of the conversation; engines refuse empty messages
 
 
 def _messages(*, interactive: bool) -> Iterator[str]:

@@ -35,6 +35,7 @@ def run(
         int, typer.Option(min=1, max=64, help="Processes; with keys, more than one needs PostgreSQL.")
     ] = 1,
     number: Annotated[int | None, typer.Option("--socket", hidden=True)] = None,
+    counts: Annotated[Path | None, typer.Option("--counts", hidden=True)] = None,
 ) -> None:
     """Serve until a signal. Without CONFIG: every deployment of the target, and on loopback without keys."""
     from llm_deploy.gateway.app import build
@@ -48,7 +49,10 @@ def run(
     if workers > 1:
         _run_workers(document, listener, workers, config, target)
         return
-    serve(build(document), listener, started=lambda url: typer.echo(_greeting(url, document)))
+    gateway = build(document)
+    if counts is not None:
+        gateway.count_together(counts)
+    serve(gateway, listener, started=lambda url: typer.echo(_greeting(url, document)))
 
 
 @app.command()
@@ -86,6 +90,8 @@ def ask(
 def _run_workers(
     document: GatewayConfig, listener: socket.socket, count: int, config: Path | None, target: str | None
 ) -> None:
+    from tempfile import TemporaryDirectory
+
     from llm_deploy.gateway.server import url_of
     from llm_deploy.gateway.workers import Workers, check_shared
 
@@ -95,7 +101,8 @@ def _run_workers(
     host = ["--host", listener.getsockname()[0]]
     command = [sys.executable, "-m", "llm_deploy.cli.main", "gateway", "run", *files, *targets, *host]
     greeting = f"{_greeting(url_of(listener), document)}; {count} workers"
-    Workers(command, listener, count).run(lambda: typer.echo(greeting))
+    with TemporaryDirectory(prefix="llmdeploy-gateway-") as counts:
+        Workers([*command, "--counts", counts], listener, count).run(lambda: typer.echo(greeting))
 
 
 def _document(config: Path | None, host: str | None, target: str | None) -> GatewayConfig:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +31,10 @@ State = Annotated[
         metavar="URL",
         help="sqlite:///PATH or postgresql+psycopg://USER@HOST/DB; else LLMDEPLOY_STATE, else a file of this user.",
     ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A gateway's file: its `state:` counts where --state is not given."),
 ]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key's name, or its id.")]
 Scopes = Annotated[
@@ -70,6 +75,7 @@ def create(
     tokens_total: TokensTotal = None,
     concurrency: Concurrency = None,
     state: State = None,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, once: nobody can look it up later."""
@@ -77,7 +83,7 @@ def create(
     from llm_deploy.gateway.state.records import Limits
 
     limits = _limits(requests_per_minute, tokens_per_minute, tokens_per_day, tokens_total, concurrency)
-    with _service(state) as service:
+    with _service(state, config) as service:
         made = service.create(
             name,
             scopes=frozenset(scopes or SCOPES),
@@ -91,13 +97,14 @@ def create(
 @app.command("list")
 def list_keys(
     state: State = None,
+    config: ConfigFile = None,
     everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the keys; never their secrets."""
     from llm_deploy.cli.screen import say, table, write_json
 
-    with _service(state) as service:
+    with _service(state, config) as service:
         documents = [key_document(key) for key in service.every()]
         place = service.place
     shown = [document for document in documents if everything or document["state"] == "in use"]
@@ -113,11 +120,11 @@ def list_keys(
 
 
 @app.command("show")
-def show(key: Key, state: State = None, as_json: AsJson = False) -> None:
+def show(key: Key, state: State = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show a key's scopes, limits and what is used of its budgets."""
     from llm_deploy.cli.screen import write_json
 
-    with _service(state) as service:
+    with _service(state, config) as service:
         record = service.find(key)
         document = key_document(record) | {"spent": asdict(service.spent(record))}
     if as_json:
@@ -145,6 +152,7 @@ def change(
     tokens_total: TokensTotal = None,
     concurrency: Concurrency = None,
     state: State = None,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what a key may do; `none` takes a limit, the expiry or the list of models away. The secret stays."""
@@ -162,19 +170,20 @@ def change(
         values["good_for_s"] = None if expires == UNLIMITED else span_s("--expires", expires)
     if not values:
         raise SpecError("Nothing to change.", hint="Give a limit, for example --tokens-per-day 100000.")
-    with _service(state) as service:
+    with _service(state, config) as service:
         record = service.change(key, values)
     if as_json:
         write_json(key_document(record))
-    say(f"Changed {record.name} ({record.key_id}): {', '.join(sorted(values)).replace('_', ' ')}. {EFFECT}")
+    changed = ", ".join(sorted(values)).replace("good_for_s", "expiry").replace("_", " ")
+    say(f"Changed {record.name} ({record.key_id}): {changed}. {EFFECT}")
 
 
 @app.command("revoke")
-def revoke(key: Key, state: State = None, yes: Yes = False) -> None:
+def revoke(key: Key, state: State = None, config: ConfigFile = None, yes: Yes = False) -> None:
     """Let a key be good for nothing. It cannot be undone; its usage stays."""
     from llm_deploy.cli.screen import agree, say
 
-    with _service(state) as service:
+    with _service(state, config) as service:
         record = service.find(key)
         if record.revoked_at_s is not None:
             say(f"{record.name} ({record.key_id}) was revoked before.")
@@ -189,12 +198,13 @@ def rotate(
     key: Key,
     grace: Annotated[str, typer.Option("--grace", metavar="SPAN", help="The old secret is good for so long.")] = "1h",
     state: State = None,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a key a new secret and print it; the old one stays good for a while."""
     from llm_deploy.cli.screen import say
 
-    with _service(state) as service:
+    with _service(state, config) as service:
         record, made = service.rotate(key, span_s("--grace", grace) or 0)
         _show_secret(record, made.secret, service.place, as_json=as_json)
     say(f"The old secret is good until {iso(record.previous_until_s)}.")
@@ -206,13 +216,14 @@ def usage(
     since: Annotated[str, typer.Option("--since", metavar="SPAN", help="Look back so far.")] = "7d",
     by: Annotated[By, typer.Option("--by", help="Sum up by hour or day of UTC, or all.")] = By.DAY,
     state: State = None,
+    config: ConfigFile = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV on standard output.")] = False,
 ) -> None:
     """Show requests and tokens by key, model, route and day. The last second may not be written yet."""
     from llm_deploy.cli.screen import say, table, write_json
 
-    with _service(state) as service:
+    with _service(state, config) as service:
         lines = service.usage(key, since_s=span_s("--since", since) or 0, grain=by.value)
     documents = [usage_document(asdict(line), by.value) for line in lines]
     if as_json:
@@ -228,12 +239,12 @@ def usage(
         say(f"Nothing was used in the last {since}.")
 
 
-def migrate(state: State = None) -> None:
+def migrate(state: State = None, config: ConfigFile = None) -> None:
     """Bring the tables of the gateway's state up to date. A gateway does it by itself when it starts."""
     from llm_deploy.cli.screen import say
     from llm_deploy.gateway.state.administration import migrate_state
 
-    done, place = migrate_state(state)
+    done, place = migrate_state(_url(state, config))
     if done.before == done.after:
         say(f"{place} is up to date (version {done.after}).")
     else:
@@ -241,14 +252,22 @@ def migrate(state: State = None) -> None:
 
 
 @contextmanager
-def _service(state: str | None) -> Iterator[KeyService]:
+def _service(state: str | None, config: Path | None) -> Iterator[KeyService]:
     from llm_deploy.gateway.state.administration import KeyService
 
-    service = KeyService(state)
+    service = KeyService(_url(state, config))
     try:
         yield service
     finally:
         service.close()
+
+
+def _url(state: str | None, config: Path | None) -> str | None:
+    if state is not None or config is None:
+        return state
+    from llm_deploy.gateway.config_file import load
+
+    return load(config).state.url
 
 
 def _limits(*texts: str | None) -> dict[str, int | None]:

@@ -14,10 +14,22 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from llm_deploy.errors import LlmDeployError
+from llm_deploy.errors import LlmDeployError, MissingExtraError
 
 INTERRUPTED_EXIT_CODE = 130
 GOES_ON = "; running the same command again goes on from here"
+GATEWAY_LIBRARIES = {
+    "alembic",
+    "fastapi",
+    "httptools",
+    "orjson",
+    "prometheus_client",
+    "sqlalchemy",
+    "starlette",
+    "uvicorn",
+}
+"""What the extra `gateway` brings along, as it is imported."""
+TRACING = "LLMDEPLOY_TRACING_"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
@@ -29,6 +41,8 @@ class Entry(NamedTuple):
     summary: str
     goes_on: bool = False
     """Whether the same command, after an interruption, goes on from where it stopped."""
+    traced: bool = False
+    """Whether it asks models by itself, so that LLMDEPLOY_TRACING_* has it leave a trace."""
 
 
 COMMANDS: Mapping[str, Entry] = {
@@ -48,15 +62,15 @@ COMMANDS: Mapping[str, Entry] = {
     "status": Entry("overview", "status", "Show state, copies, price and notes of a deployment."),
     "describe": Entry("overview", "describe", "Print the full documents of a deployment as the cloud holds them."),
     "logs": Entry("logs", "logs", "Read the containers' logs."),
-    "invoke": Entry("invoke", "invoke", "Send one prompt to a deployment, or to a model's address."),
-    "chat": Entry("chat", "chat", "Talk to a model, streaming."),
+    "invoke": Entry("invoke", "invoke", "Send one prompt to a deployment, or to a model's address.", traced=True),
+    "chat": Entry("chat", "chat", "Talk to a model, streaming.", traced=True),
     "token": Entry("token", "token", "Write a token for programs that speak OpenAI."),
     "traces": Entry("traces", "app", "Read the traces of questions and answers stored on this machine."),
     "bench": Entry("bench", "bench", "Load a deployment or an address, and report what it carries."),
     "config": Entry("config", "app", "Show, check and explain specs and settings."),
     "local": Entry("local", "app", "Run the local cloud: all of this without an AWS account."),
     "models": Entry("models", "app", "Fetch and manage the models that run on this machine."),
-    "rag": Entry("rag", "app", "Answer questions from documents, over Qdrant.", True),
+    "rag": Entry("rag", "app", "Answer questions from documents, over Qdrant.", True, traced=True),
     "serve": Entry("serve", "serve", "Serve a model on this machine over HTTP."),
     "gateway": Entry(
         "gateway", "app", "Run the business service: an OpenAI-compatible API over deployments, and /rag."
@@ -123,6 +137,7 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def root(
+    ctx: typer.Context,
     _version: bool = typer.Option(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=_show_version
     ),
@@ -139,13 +154,26 @@ def root(
         from llm_deploy.telemetry import set_up_logging
 
         set_up_logging("debug")
+    entry = COMMANDS.get(ctx.invoked_subcommand or "")
+    if entry is not None and entry.traced and any(name.startswith(TRACING) for name in os.environ):
+        _trace(ctx)
+
+
+def _trace(ctx: typer.Context) -> None:
+    """Record what this command asks of models; what is left is written at its end, in `queue.flush_s` at most."""
+    from llm_deploy.settings.announcement import state_dir
+    from llm_deploy.tracing.config import TracingConfig
+    from llm_deploy.tracing.setup import configure
+    from llm_deploy.tracing.store_place import STATE_FOLDER
+
+    ctx.call_on_close(configure(TracingConfig(), state_dir=state_dir(STATE_FOLDER)).close)
 
 
 def run() -> None:
     """The entry point of the `llmdeploy` script."""
     _start_quickly()
     try:
-        app(prog_name="llmdeploy")
+        _run_app()
     except LlmDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
@@ -153,6 +181,16 @@ def run() -> None:
         # The reader of our output (head, less) is gone; nothing is left to say, not even at the interpreter's exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _run_app() -> None:
+    try:
+        app(prog_name="llmdeploy")
+    except ModuleNotFoundError as error:  # the gateway imports its libraries where it begins
+        if error.name not in GATEWAY_LIBRARIES:
+            raise
+        message = f"the gateway needs {error.name}, not installed here"
+        raise MissingExtraError(message, hint='Run: pip install "llm-deploy[gateway]"') from error
 
 
 def _start_quickly() -> None:

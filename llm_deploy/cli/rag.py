@@ -56,6 +56,9 @@ def ingest(
     largest_mib: Annotated[
         float, typer.Option("--largest", metavar="MIB", min=0.001, help="Leave out files above this size.")
     ] = 20.0,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Also when nothing of what is stored of this folder is there any more.")
+    ] = False,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -72,7 +75,7 @@ def ingest(
     async def work(retriever: AsyncContextRetriever) -> None:
         from llm_deploy.rag.ingest import Ingestion
 
-        run = Ingestion(settings, retriever.embedder, await retriever.index()).run(walk, dry=dry_run)
+        run = Ingestion(settings, retriever.embedder, await retriever.index()).run(walk, dry=dry_run, anew=anew)
         await _follow(run, outcomes, quiet=as_json)
 
     _with_retriever(settings, work)
@@ -101,7 +104,9 @@ def search(
     found = _with_retriever(settings, work)
     if as_json:
         hits = [{"score": hit.score, **screen.json_of(hit.passage)} for hit in found.hits]
-        screen.write_json({"queries": list(found.queries), "hits": hits, "timings_s": found.timings})
+        screen.write_json(
+            {"queries": list(found.queries), "hits": hits, "notes": list(found.notes), "timings_s": found.timings}
+        )
         return
     for number, hit in enumerate(found.hits, 1):
         typer.echo(_hit_line(number, hit))
@@ -304,7 +309,7 @@ async def _follow(run: AsyncIterator[Outcome], outcomes: list[Outcome], *, quiet
         outcomes.append(outcome)
         if live:
             typer.echo(f"\r\x1b[K  {len(outcomes)} files, now {outcome.source[-80:]}", nl=False, err=True)
-        if outcome.status in {"skipped", "deleted"} and not quiet:
+        if (outcome.note or outcome.status in {"skipped", "deleted"}) and not quiet:
             screen.say(("\r\x1b[K" if live else "") + f"  {outcome.status} {outcome.source} {outcome.note}".rstrip())
     if live:
         typer.echo("\r\x1b[K", nl=False, err=True)
@@ -350,6 +355,8 @@ def _show_answer(answer: RagAnswer, *, as_json: bool) -> None:
         place = " > ".join(part for part in (each.title, each.section) if part)
         page = f", page {each.page}" if each.page else ""
         screen.say(f"  [{each.n}]{'*' if each.n in named else ' '} {each.source}{page}  {place}")
+    for note in answer.notes:
+        screen.say(f"  {note}")
     screen.say("  " + _timings(answer.timings))
 
 

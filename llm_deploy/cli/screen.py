@@ -81,7 +81,7 @@ def agree(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise SpecError("this changes something and there is nobody to ask.", hint="Add --yes, or --dry-run to look.")
+        raise SpecError("this changes something and there is nobody to ask.", hint="Add --yes.")
     if not typer.confirm(question, err=True):
         say("Nothing was changed.")
         raise typer.Exit(1)

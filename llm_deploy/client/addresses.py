@@ -66,6 +66,11 @@ def without_login(url: str) -> tuple[str, Mapping[str, str]]:
     return urlunsplit(bare), {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
 
 
+def without_query(url: str) -> str:
+    """The address as it may be shown: some servers take keys in the query."""
+    return url.partition("?")[0]
+
+
 def is_url(text: str) -> bool:
     """Whether this is an HTTP address, rather than an endpoint's name."""
     return text.startswith(("http://", "https://"))

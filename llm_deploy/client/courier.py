@@ -25,11 +25,11 @@ class Courier:
 
     def call(self, body: bytes) -> bytes:
         """See `Transport.call`."""
-        return self._patience.repeat(lambda: self._call(body))
+        return self._patience.repeat(lambda: self._call(body), within_s=self._answer_timeout_s)
 
     def stream(self, body: bytes) -> OpenStream:
         """See `Transport.stream`."""
-        return self._patience.repeat(lambda: self._open(body))
+        return self._patience.repeat(lambda: self._open(body), within_s=self._answer_timeout_s)
 
     def close(self) -> None:
         """Close the idle connections."""

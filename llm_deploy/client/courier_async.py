@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from llm_deploy.client.connection_async import Connection
 from llm_deploy.client.courier import check_size
 from llm_deploy.client.origin import NoConnectionError, NotTrustedError
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.peer import MAX_ERROR_BYTES, Peer
-from llm_deploy.client.pool_async import AsyncPool, Connection
+from llm_deploy.client.pool_async import AsyncPool
 from llm_deploy.client.transport import READ_TIMEOUT_S, AsyncOpenStream
 from llm_deploy.client.wire.answer import Answer
 from llm_deploy.errors import InferenceError
@@ -25,11 +26,11 @@ class AsyncCourier:
 
     async def call(self, body: bytes) -> bytes:
         """See `AsyncTransport.call`."""
-        return await self._patience.repeat_async(lambda: self._call(body))
+        return await self._patience.repeat_async(lambda: self._call(body), within_s=self._answer_timeout_s)
 
     async def stream(self, body: bytes) -> AsyncOpenStream:
         """See `AsyncTransport.stream`."""
-        return await self._patience.repeat_async(lambda: self._open(body))
+        return await self._patience.repeat_async(lambda: self._open(body), within_s=self._answer_timeout_s)
 
     async def aclose(self) -> None:
         """See `AsyncTransport.aclose`."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from llm_deploy.aws import Session
 from llm_deploy.client.sagemaker_errors import translate
 from llm_deploy.client.wire.signature import Keys
+from llm_deploy.errors import CredentialsError
+
+_HURRY_S = 600
+"""Before their end, from when on credentials must be new ones. Source: botocore, `RefreshableCredentials`."""
+
+_REST_S = 10.0
+_REST_IN_A_HURRY_S = 1.0
 
 
 class Credentials(Protocol):
@@ -50,11 +58,35 @@ class BotocoreCredentials:
     def __init__(self, source: Any, action: str) -> None:  # noqa: ANN401 - botocore ships no types
         self._source = source
         self._action = action
-        self._frozen: object = None
-        self._keys: Keys | None = None
+        self._held: tuple[object, Keys] | None = None
+        self._rests_until_s = 0.0
 
     def keys(self) -> Keys:
         """See `Credentials.keys`."""
+        held = self._held
+        if held is not None and self._rests():
+            return held[1]
+        return self._asked()
+
+    def renewal(self) -> Callable[[], object] | None:
+        """See `Credentials.renewal`."""
+        needed = getattr(self._source, "refresh_needed", None)
+        return self._renew if needed is not None and not self._rests() and needed() else None
+
+    def _renew(self) -> None:
+        """Ask, so that `keys` right after it need not, which may be on an event loop.
+
+        botocore asks for each request from 15 minutes before the end on, until there are new ones; in the first five of
+        these it hides that asking failed. An instance's or a container's are the same ones for most of that time.
+        """
+        self._asked()
+        hurry = self._source.refresh_needed(_HURRY_S)
+        self._rests_until_s = time.monotonic() + (_REST_IN_A_HURRY_S if hurry else _REST_S)
+
+    def _rests(self) -> bool:
+        return time.monotonic() < self._rests_until_s
+
+    def _asked(self) -> Keys:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415 - loaded by now
 
         try:
@@ -63,16 +95,12 @@ class BotocoreCredentials:
             frozen = self._source.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
             raise translate(error, self._action) from error
-        keys = self._keys
-        if keys is None or frozen != self._frozen:
-            keys = Keys(frozen.access_key, frozen.secret_key, frozen.token)
-            self._frozen, self._keys = frozen, keys
-        return keys
-
-    def renewal(self) -> Callable[[], object] | None:
-        """See `Credentials.renewal`."""
-        needed = getattr(self._source, "refresh_needed", None)
-        return self.keys if needed is not None and needed() else None
+        except RuntimeError as error:  # botocore's word for new ones that have run out too
+            raise CredentialsError(f"cannot {self._action}: {error}") from error
+        held = self._held
+        if held is None or frozen != held[0]:
+            held = self._held = (frozen, Keys(frozen.access_key, frozen.secret_key, frozen.token))
+        return held[1]
 
 
 def credentials_of(session: Any, action: str) -> Credentials:  # noqa: ANN401 - ours or boto3's, which ships no types

@@ -39,9 +39,13 @@ class AsyncEmbedder:
             async with free:
                 return await self._traced(part)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(asked(part)) for part in parts[1:]]
-        return embeddings.joined([first, *(task.result() for task in tasks)])
+        tasks = [asyncio.ensure_future(asked(part)) for part in parts[1:]]
+        try:
+            return embeddings.joined([first, *await asyncio.gather(*tasks)])
+        finally:  # a task group would say what failed in a group of exceptions, which no caller expects
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _traced(self, texts: Sequence[str]) -> Embeddings:
         if not spans.enabled():

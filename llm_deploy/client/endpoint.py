@@ -30,7 +30,8 @@ class LLMInferenceSagemakerEndpoint(Model):
         dialect: What the engine speaks; looked up (a tag that deploying sets), or found by trying.
         session: An `llm_deploy.aws.Session` or a `boto3.Session`; made from the environment and `.env` otherwise.
         region: For a session that is made here.
-        answer_timeout_s: Most seconds for a whole answer, streamed or not; the connection is closed at its end.
+        answer_timeout_s: Most seconds for a whole answer, streamed or not; the connection is closed at its end, and
+            what was not started is not asked again later than that.
         wait_for_capacity_s: How long to wait for an endpoint that is scaled to zero, before `answer_timeout_s` counts.
         patience: What is asked again, in full; `wait_for_capacity_s` is then its own.
         via: By which of SageMaker's doors; `auto` follows the endpoint's description.

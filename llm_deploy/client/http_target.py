@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llm_deploy.client.addresses import Addresses, addresses, without_login
+from llm_deploy.client.addresses import Addresses, addresses, without_login, without_query
 from llm_deploy.client.embedder import Embedder, Shapes
 from llm_deploy.client.headers import Headers
 from llm_deploy.client.http import HttpTransport
@@ -35,8 +35,9 @@ class HttpTarget:
         bare, login = without_login(url)
         self._defaults = defaults
         self._at: Addresses = addresses(bare, dialect)
-        self._headers = Headers({**login, **headers})
-        self._label = Label(model or "", "openai" if self._at.dialect.startswith("openai") else "llmdeploy", bare)
+        self._headers = Headers(login, headers)
+        provider = "openai" if self._at.dialect.startswith("openai") else "llmdeploy"
+        self._label = Label(model or "", provider, without_query(bare))
         self._asked = Asked(self._at.dialect, model, sure=self._at.prompts != self._at.chats)
         self._shapes = Shapes(self._at.shapes, model)
 

@@ -5,13 +5,11 @@ Nothing else here imports it, so that LangChain is loaded by those who use it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakKeyDictionary
 
 try:
     from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
@@ -92,7 +90,7 @@ class ChatLlmDeploy(BaseChatModel):
     wait_for_capacity_s: float = 0.0
 
     _model: Model | None = PrivateAttr(default=None)
-    _models: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncModel] = PrivateAttr(default_factory=WeakKeyDictionary)
+    _async_model: AsyncModel | None = PrivateAttr(default=None)
 
     @property
     def _llm_type(self) -> str:
@@ -125,7 +123,7 @@ class ChatLlmDeploy(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - as above
         **kwargs: Any,  # noqa: ANN401 - as above
     ) -> ChatResult:
-        model = self._connected_here()
+        model = self._async_connected()
         return self._result(await model.generate(self._request(await model.defaults(), messages, stop, kwargs)))
 
     def _stream(
@@ -150,7 +148,7 @@ class ChatLlmDeploy(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,  # noqa: ANN401 - as above
     ) -> AsyncIterator[ChatGenerationChunk]:
-        model = self._connected_here()
+        model = self._async_connected()
         request = self._request(await model.defaults(), messages, stop, kwargs)
         async with aclosing(model.stream(request)) as chunks:
             async for chunk in chunks:
@@ -205,21 +203,18 @@ class ChatLlmDeploy(BaseChatModel):
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
-        model = self._models.pop(asyncio.get_running_loop(), None)
-        if model is not None:
-            await model.aclose()
+        if self._async_model is not None:
+            await self._async_model.aclose()
 
     def _connected(self) -> Model:
         if self._model is None:
             self._model = connect.open(self.target, **self._options())
         return self._model
 
-    def _connected_here(self) -> AsyncModel:
-        loop = asyncio.get_running_loop()
-        model = self._models.get(loop)
-        if model is None:
-            model = self._models[loop] = connect.open_async(self.target, **self._options())
-        return model
+    def _async_connected(self) -> AsyncModel:
+        if self._async_model is None:
+            self._async_model = connect.open_async(self.target, **self._options())
+        return self._async_model
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -139,7 +139,7 @@ class Model:
     ) -> list[BatchItem]:
         """Answers to many prompts, chats or requests, in their order; one that fails does not stop the others.
 
-        It runs on an event loop in a thread of its own: so many connections cost a fifth of so many threads.
+        It runs on an event loop in a thread of its own, which costs about half of what so many threads do.
 
         Args:
             asked: Prompts, lists of messages, or requests.

@@ -28,7 +28,7 @@ class AsyncModel:
         self._target = target
         self._allowed = Allowed(answer_timeout_s, patience)
         self._payload = PayloadSlot()
-        self._lock = asyncio.Lock()
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._connection: AsyncConnection | None = None
         self._others: dict[float, AsyncConnection] = {}
 
@@ -160,12 +160,19 @@ class AsyncModel:
                 yield chunk
 
     async def _connected(self, timeout_s: float | None) -> AsyncConnection:
-        async with self._lock:
+        async with self._lock_of_this_loop():
             if timeout_s is None or timeout_s == self._allowed.answer_timeout_s:
                 if self._connection is None:
                     self._connection = await self._target.open_async(self._allowed)
                 return self._connection
             return await self._connected_for(timeout_s)
+
+    def _lock_of_this_loop(self) -> asyncio.Lock:
+        """A lock is bound to the loop on which somebody first waited for it; programs run one loop after another."""
+        loop, lock = asyncio.get_running_loop(), self._lock
+        if lock is None or lock[0] is not loop:
+            lock = self._lock = (loop, asyncio.Lock())
+        return lock[1]
 
     async def _connected_for(self, timeout_s: float) -> AsyncConnection:
         connection = self._others.pop(timeout_s, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -73,10 +74,11 @@ def split_url(url: str, *, authorities: str | None = None) -> tuple[Origin, str]
 
 def set_options(of: socket.socket) -> None:
     """No delay for small packets, and probes that keep a silent connection known to what stands between."""
-    of.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    of.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; macOS and Windows keep their own interval
-        of.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_IDLE_S)
+    with suppress(OSError):  # the other end has just closed it: whoever sends is told
+        of.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        of.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; macOS and Windows keep their own interval
+            of.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_IDLE_S)
 
 
 @lru_cache(maxsize=8)

@@ -47,41 +47,64 @@ class Patience:
     jitter: Callable[[], float] = _random
     sleep_async: Callable[[float], Awaitable[None]] = _sleep_async
 
-    def repeat(self, ask: Callable[[], T]) -> T:
-        """Ask until it is answered, or refused in a way that asking again does not help or may not be repeated."""
-        started_s = self.clock()
-        failures = 0
+    def repeat(self, ask: Callable[[], T], *, within_s: float | None = None) -> T:
+        """Ask until it is answered, or refused in a way that asking again does not help or may not be repeated.
+
+        Args:
+            ask: Called until then.
+            within_s: Later than this nothing but capacity is waited for, which has a time of its own.
+        """
+        begun_s = self.clock()
+        trying: _Trying | None = None
         while True:
             try:
                 return ask()
             except LlmDeployError as error:
-                failures += 1
-                pause_s = self._pause_s(error, failures, self.clock() - started_s)
+                trying = trying or _Trying(self, within_s, begun_s)
+                pause_s = trying.pause_s(error)
                 if pause_s is None:
                     raise
                 self.sleep(pause_s)
 
-    async def repeat_async(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def repeat_async(self, ask: Callable[[], Awaitable[T]], *, within_s: float | None = None) -> T:
         """As `repeat`, on an event loop."""
-        started_s = self.clock()
-        failures = 0
+        begun_s = self.clock()
+        trying: _Trying | None = None
         while True:
             try:
                 return await ask()
             except LlmDeployError as error:
-                failures += 1
-                pause_s = self._pause_s(error, failures, self.clock() - started_s)
+                trying = trying or _Trying(self, within_s, begun_s)
+                pause_s = trying.pause_s(error)
                 if pause_s is None:
                     raise
                 await self.sleep_async(pause_s)
 
-    def _pause_s(self, error: LlmDeployError, failures: int, waited_s: float) -> float | None:
+
+class _Trying:
+    """One question that is asked again and again. After a wait for capacity, failures and time count anew."""
+
+    __slots__ = ("_asked_s", "_begun_s", "_failures", "_patience", "_within_s")
+
+    def __init__(self, patience: Patience, within_s: float | None, begun_s: float) -> None:
+        self._patience = patience
+        self._within_s = within_s
+        self._failures = 0
+        self._begun_s = begun_s
+        self._asked_s = begun_s
+
+    def pause_s(self, error: LlmDeployError) -> float | None:
+        """How long to wait before asking again; `None`: not again."""
+        patience, now_s = self._patience, self._patience.clock()
         if isinstance(error, NoCapacityError):
-            left_s = self.wait_for_capacity_s - waited_s
-            pause_s: float = _CAPACITY_PAUSE_S * (0.75 + self.jitter() / 2)
-            return min(left_s, pause_s) if left_s > 0 else None
-        if isinstance(error, UnreachableError | ThrottledError) and failures < self.attempts:
+            left_s = patience.wait_for_capacity_s - (now_s - self._begun_s)
+            pause_s: float = min(left_s, _CAPACITY_PAUSE_S * (0.75 + patience.jitter() / 2))
+            self._failures, self._asked_s = 0, now_s + pause_s
+            return pause_s if left_s > 0 else None
+        self._failures += 1
+        if isinstance(error, UnreachableError | ThrottledError) and self._failures < patience.attempts:
             # Full jitter. Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
-            longest_s: float = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
-            return self.jitter() * longest_s
+            pause_s = patience.jitter() * min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._failures)
+            over = self._within_s is not None and now_s + pause_s - self._asked_s >= self._within_s
+            return None if over else pause_s
         return None

@@ -76,6 +76,8 @@ class Ticket:
             ticket = cls(**json.loads(text))
         except (TypeError, ValueError) as error:
             raise SpecError("this is no ticket of a queued request") from error
+        if not isinstance(ticket.inference_id, str):
+            raise SpecError("this is no ticket of a queued request")
         for location in (ticket.output_location, ticket.failure_location, ticket.input_location):
             if location is not None:
                 place_of(location)
@@ -247,6 +249,8 @@ def place_of(location: str) -> tuple[str, str]:
     Raises:
         SpecError: It is another address.
     """
+    if not isinstance(location, str):  # of a ticket's JSON
+        raise SpecError(f"not an address in S3: {location!r}")
     parts = urlsplit(location)
     if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
         raise SpecError(f"not an address in S3: {location!r}")

@@ -37,9 +37,8 @@ class ThreadedTransport:
             raise
 
     async def aclose(self) -> None:
-        """See `AsyncTransport.aclose`. A later call starts threads anew."""
-        threads, self._threads = self._threads, ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="llmdeploy-call")
-        threads.shutdown(wait=False)
+        """See `AsyncTransport.aclose`. The old threads end with the last stream that reads."""
+        self._threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="llmdeploy-call")
         self._transport.close()
 
     def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:

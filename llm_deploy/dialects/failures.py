@@ -54,6 +54,9 @@ _BY_STATUS: Mapping[int, type[LlmDeployError]] = {
 }
 """By the status of the model server; any other is an `InferenceError`. 424 is TGI's "generation failed"."""
 
+_OF_THE_CALLER = frozenset({401, 403})
+"""A wrong key or one without a grant, which OpenAI and others call `invalid_request_error` too."""
+
 _BY_KIND: Mapping[str, type[InferenceError]] = {
     "overloaded": OverloadedError,
     "rate_limit_exceeded": OverloadedError,
@@ -124,7 +127,8 @@ def error_for(failure: Failure, *, status: int | None = None, where: str = "the 
     said = f" (HTTP {status})" if status is not None else ""
     if _TOO_LONG.search(failure.message):
         return InferenceRequestError(f"{where} refused the request{said}: {failure.message}", hint=_TOO_LONG_HINT)
-    kind = _BY_KIND.get(failure.kind or "") or _BY_STATUS.get(code or 0, InferenceError)
+    by_kind = None if code in _OF_THE_CALLER else _BY_KIND.get(failure.kind or "")
+    kind = by_kind or _BY_STATUS.get(code or 0, InferenceError)
     verb = "refused the request" if issubclass(kind, _REFUSALS) else "failed"
     return kind(f"{where} {verb}{said}: {failure.message}", hint=_HINTS.get(kind))
 

@@ -189,6 +189,11 @@ def _finish(choice: dict[str, Any]) -> FinishReason | None:
     # OpenAI says "stop" for both ends; vLLM adds `stop_reason`, which is null when the model ended by itself.
     if word == "stop" and "stop_reason" in choice and choice["stop_reason"] is None:
         return "eos"
+    return finish_reason(word)
+
+
+def finish_reason(word: str) -> FinishReason:
+    """An engine's word for why an answer ended, as ours."""
     return _FINISH.get(word, "unknown")
 
 

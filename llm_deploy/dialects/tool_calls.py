@@ -24,8 +24,8 @@ def pieces(delta: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     if not found:
         return ()
     listed = [found] if isinstance(found, dict) else found
-    if not all(isinstance(each, dict) for each in listed):
-        raise TypeError("a piece of a tool call is no object")
+    if not all(isinstance(each, dict) and _well_formed(each) for each in listed):
+        raise TypeError("a piece of a tool call is of another shape")
     return tuple(listed)
 
 
@@ -48,6 +48,10 @@ def joined(deltas: Iterable[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
 def _call(document: Mapping[str, Any]) -> ToolCall:
     function = document["function"]
     return ToolCall(str(document.get("id") or ""), str(function["name"]), _text(function.get("arguments")))
+
+
+def _well_formed(piece: Mapping[str, Any]) -> bool:
+    return isinstance(piece.get("function"), dict | None) and isinstance(piece.get("index"), int | None)
 
 
 def _text(arguments: Any) -> str:  # noqa: ANN401 - of a JSON document

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from llm_deploy.errors import LlmDeployError, SpecError
+from llm_deploy.errors import AccessDeniedError, LlmDeployError, SpecError
 from llm_deploy.gateway.access import Access
-from llm_deploy.gateway.asgi import App, Receive, Scope, Send
+from llm_deploy.gateway.asgi import SAFETY, App, Message, Receive, Scope, Send
 from llm_deploy.gateway.backends import Backend
 from llm_deploy.gateway.browsers import BrowserGuard
 from llm_deploy.gateway.config import Cors, GatewayConfig
@@ -19,10 +19,13 @@ from llm_deploy.gateway.generations import HOT_ROUTES, Generations
 from llm_deploy.gateway.journal import Journal
 from llm_deploy.gateway.metrics import Metrics
 from llm_deploy.gateway.opening import Opening
-from llm_deploy.gateway.pages import Pages, not_found, wrong_method
+from llm_deploy.gateway.pages import Pages, not_found, refused, wrong_method
+from llm_deploy.gateway.together import Together
 from llm_deploy.gateway.traced import listen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llm_deploy.gateway.rag_route import RagRoute
     from llm_deploy.gateway.routing import ServedModel
     from llm_deploy.rag.service import RagService
@@ -110,7 +113,13 @@ class Gateway:
         await self._access.aclose()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
+        if self.pages.together is not None:
+            await self.pages.together.share()
         self.journal.close()
+
+    def count_together(self, folder: Path) -> None:
+        """Let `/metrics` tell the sums of all workers, which share this folder."""
+        self.pages.together = Together(folder, self.metrics)
 
     def cut_all(self) -> None:
         """End every request at once, with an error that says why."""
@@ -131,9 +140,15 @@ class Gateway:
             await self._answer_slowly(scope, receive, send)
 
     async def _answer_slowly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.desk.guard is not None:
+            try:
+                self.desk.guard.check(scope)
+            except AccessDeniedError as error:
+                await refused(send, error)
+                return
         page = self.pages.page(scope["path"])
         if page is None:
-            await self._rest(scope, receive, send)
+            await self._rest(scope, receive, _with_safety(send))
         elif scope["method"] in {"GET", "HEAD"}:
             await page(scope, send)
         else:
@@ -193,6 +208,8 @@ class Gateway:
             for held in tuple(self.desk.open):
                 if held.deadline_s < now_s:
                     held.cancel(held.late)
+            if self.pages.together is not None:
+                await self.pages.together.share()
 
     def _backends(self) -> list[Backend]:
         return [backend for model in self.generations.models.values() for backend in model.backends]
@@ -220,6 +237,17 @@ def build(config: GatewayConfig, *, access: Access | None = None, session: Any =
         MissingExtraError: Something that is configured is not installed.
     """
     return Gateway(config, access or _access(config), session=session)
+
+
+def _with_safety(send: Send) -> Send:
+    """Answers of FastAPI with the headers that all others have."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *SAFETY]}
+        await send(message)
+
+    return sent
 
 
 def _access(config: GatewayConfig) -> Access:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, Literal
 
-from llm_deploy.gateway.refusals import TooLargeError
+from llm_deploy.errors import TooLargeError
 
 # ASGI's own types. Source: https://asgi.readthedocs.io/en/latest/specs/main.html
 Scope = MutableMapping[str, Any]

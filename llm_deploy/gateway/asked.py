@@ -95,11 +95,19 @@ def _max_tokens(kind: Kind, document: dict[str, Any]) -> int | None:
 
 
 def written(document: dict[str, Any]) -> bytes:
-    """A document as JSON; whole numbers beyond 64 bits and lone surrogates, which orjson refuses, the slow way."""
+    """A document as JSON; whole numbers beyond 64 bits and lone surrogates, which orjson refuses, the slow way.
+
+    Raises:
+        InferenceRequestError: It is nested too deeply.
+    """
     try:
         return orjson.dumps(document)
     except TypeError:
+        pass
+    try:
         return json.dumps(document, separators=(",", ":")).encode()
+    except RecursionError as error:
+        raise InferenceRequestError("the body is nested too deeply") from error
 
 
 def limit(asked: Asked, tokens: int) -> None:

@@ -25,6 +25,8 @@ from llm_deploy.errors import (
 _TIMEOUT_S: Final = 300
 _MAX_BYTES: Final = 32 * 1024 * 1024
 _READ_BYTES: Final = 64 * 1024
+_NO_KEY: Final = "Put the API key into LLMDEPLOY_API_KEY, or name another variable with --key-env."
+_NO_DOCUMENTS: Final = "Ingest some (llmdeploy rag ingest PATH), give its file a section rag:, and start it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ class Asking:
         except HTTPError as error:
             raise _refused(error, address) from error
         except (URLError, HTTPException, OSError) as error:
-            raise UnreachableError(f"cannot reach {address}: {error}", hint="Is the gateway running there?") from error
+            reason = getattr(error, "reason", error)
+            raise UnreachableError(f"cannot reach {address}: {reason}", hint="Is the gateway running there?") from error
         return response
 
 
@@ -113,7 +116,9 @@ def _refused(error: HTTPError, address: str) -> LlmDeployError:
     text = error.read(_READ_BYTES).decode(errors="replace")
     found = model_error(text, status=error.code, where=address)
     if error.code == 401:  # noqa: PLR2004 - HTTP's number
-        return UnauthenticatedError(found.message, hint="Put the API key into a variable, and name it with --key-env.")
+        return UnauthenticatedError(found.message, hint=_NO_KEY)
+    if error.code == 404 and address.endswith("/rag"):  # noqa: PLR2004 - as above
+        return NotFoundError(f"{address}: this gateway answers from no documents", hint=_NO_DOCUMENTS)
     return found
 
 

@@ -17,7 +17,11 @@ Speech = Literal["openai", "openai-chat", "tgi", "lmi"]
 """What an address understands; `openai-chat` takes a prompt as a chat only."""
 
 _USAGE = {"include_usage": True}
-_TGI_ONLY = frozenset({"inputs", "parameters", "model", "stream"})
+_TGI_ONLY = frozenset({"inputs", "parameters", "model", "stream", "messages", "prompt", "max_tokens"})
+_ONLY_MODEL = frozenset({"model"})
+_OF_PROMPTS = frozenset({"model", "inputs", "parameters", "prompt"})
+"""Where one address takes chats and prompts, these fields decide which it is: a body that was checked as one must not
+be taken for the other, whose bounds were not looked at."""
 _EVERY_KIND: tuple[Kind, ...] = ("chat", "completion", "embeddings", "generate")
 
 
@@ -78,7 +82,7 @@ class Backend:
         elif asked.kind == "embeddings" and not speech.startswith("openai"):
             document = {"inputs": asked.document["input"]}  # TEI's
         elif asked.kind == "embeddings" or _takes_as_it_is(asked.kind, speech):
-            document = _passed_on(asked)
+            document = _passed_on(asked, speech)
         else:
             return dialect(speech).encode(_typed(asked), stream=asked.stream)
         if self.served_name is not None and speech != "tgi":
@@ -114,8 +118,9 @@ def _takes_as_it_is(kind: Kind, speech: Speech) -> bool:
     return kind == "chat" or speech == "openai"
 
 
-def _passed_on(asked: Asked) -> dict[str, Any]:
-    document = {name: value for name, value in asked.document.items() if name != "model"}
+def _passed_on(asked: Asked, speech: Speech) -> dict[str, Any]:
+    left_out = _OF_PROMPTS if asked.kind == "chat" and speech != "openai" else _ONLY_MODEL
+    document = {name: value for name, value in asked.document.items() if name not in left_out}
     if asked.stream:
         # The tokens of every stream are metered; who did not ask for the usage does not get to see it.
         options = document.get("stream_options")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llm_deploy.dialects.names import DialectName
 from llm_deploy.gateway.state.config import StateConfig
@@ -12,6 +12,19 @@ from llm_deploy.rag.config import RagConfig
 from llm_deploy.tracing.config import TracingConfig
 
 Keys = Literal["required", "off"]
+ROUTES = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/generate", "/generate_stream", "/rag"}
+)
+"""The paths of requests that are limited."""
+
+
+def _known_route(path: str) -> str:
+    if path not in ROUTES:
+        raise ValueError(f"expected one of {', '.join(sorted(ROUTES))}")
+    return path
+
+
+Route = Annotated[str, AfterValidator(_known_route)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
 SecretName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 """A reference to a variable of the environment, `${NAME}`: secrets are never written into the file."""
@@ -55,6 +68,8 @@ class Backend(_Document):
         places = [self.endpoint, self.url, self.engine]
         if sum(place is not None for place in places) != 1:
             raise ValueError("a backend has exactly one of endpoint, url and engine")
+        if self.url and "@" in self.url.partition("://")[2].partition("/")[0]:
+            raise ValueError("url holds a user or password, which logs and metrics would show; use key: ${NAME}")
         if self.key and not self.url:
             raise ValueError("key belongs to a url")
         if (self.component or self.native) and not self.endpoint:
@@ -84,7 +99,7 @@ class Limits(_Document):
     body_bytes: int = Field(2 * _MIB, ge=1024, le=64 * _MIB, description="Largest body of a request.")
     body_timeout_s: float = Field(30.0, gt=0, description="Longest time for a request's body to arrive.")
     stall_s: float = Field(60.0, gt=0, description="A reader that takes nothing for so long is cut off.")
-    routes: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    routes: dict[Route, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="Requests at once by route, for example {/rag: 16}."
     )
 

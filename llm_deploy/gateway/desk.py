@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from llm_deploy.errors import LlmDeployError, RateLimitedError
 from llm_deploy.gateway.access import Access, Permit
+from llm_deploy.gateway.answers.heard import Heard
 from llm_deploy.gateway.answers.writer import Tally
 from llm_deploy.gateway.asgi import ClientGoneError, Header, Held, Receive, Scope, Send, abort, request_id, send_whole
 from llm_deploy.gateway.asked import Asked
@@ -24,6 +26,9 @@ from llm_deploy.tracing import spans
 
 GONE: Final = 499
 """The status that logs and metrics show for a client that left. Source: nginx."""
+
+_QUOTED: Final = re.compile(r""": b?['"].*""", re.DOTALL)
+"""The beginning of an answer that could not be read, as messages quote it: a model's words, which logs do not hold."""
 
 _CUTS: Final[Mapping[str, Refusal]] = {
     "slow_body": Refusal(408, "invalid_request_error", "slow_body", "the body did not arrive in the time allowed"),
@@ -40,6 +45,7 @@ class Request:
         tally: What is known of its answer, for metering.
         begun: Its answer has begun: a status has been sent.
         streams: It counts among the open streams.
+        heard: What its model says, where traces hold it.
     """
 
     path: str
@@ -53,6 +59,7 @@ class Request:
     tally: Tally = field(default_factory=Tally)
     begun: bool = False
     streams: bool = False
+    heard: Heard | None = None
 
     @property
     def id_header(self) -> Header:
@@ -99,7 +106,16 @@ class Desk:
             await self._see_through(request, scope, receive, answer)
 
     async def _see_through(self, request: Request, scope: Scope, receive: Receive, answer: Answer) -> None:
-        held = request.held
+        try:
+            await self._answered(request, scope, receive, answer)
+        except asyncio.CancelledError:
+            if not request.held.caught():
+                raise
+            await self._cut(request)
+        finally:
+            self._leave(request)
+
+    async def _answered(self, request: Request, scope: Scope, receive: Receive, answer: Answer) -> None:
         try:
             self._check_room(request.path)
             if self.guard is not None:
@@ -109,12 +125,6 @@ class Desk:
             await self._refuse(request, error)
         except ClientGoneError:
             request.record.status = GONE
-        except asyncio.CancelledError:
-            if not held.caught():
-                raise
-            await self._cut(request)
-        finally:
-            self._leave(request)
 
     def note(self, request: Request, error: LlmDeployError) -> Refusal:
         """What a caller is told of an error; the whole of it goes into the log when it is ours or a backend's."""
@@ -122,14 +132,25 @@ class Desk:
         request.record.refused = told.code
         if error.http_status >= 500:  # noqa: PLR2004 - HTTP's border between theirs and ours
             document = {"event": "error", "request_id": request.record.request_id, "model": request.record.model}
-            self.journal.write({**document, "error": type(error).__name__, "message": error.message})
+            message = error.message if self.log_prompts else _QUOTED.sub(": ...", error.message)
+            self.journal.write({**document, "error": type(error).__name__, "message": message})
         return told
 
     async def send_last(self, request: Request, out: bytes) -> None:
         """Send the end of a stream."""
+        self._wait_for_reader(request)
+        await request.send({"type": "http.response.body", "body": out})
+
+    async def send_all(self, request: Request, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
+        """Send an answer that is whole."""
+        self._wait_for_reader(request)
+        request.record.status = status
+        await send_whole(request.send, status, body, headers=[request.id_header, *headers])
+
+    def _wait_for_reader(self, request: Request) -> None:
+        """What comes now is the end: from here on the reader alone has a time."""
         request.held.finish()
         request.held.deadline_s, request.held.late = self.clock() + self.limits.stall_s, "stalled"
-        await request.send({"type": "http.response.body", "body": out})
 
     async def _refuse(self, request: Request, error: LlmDeployError) -> None:
         await self._tell(request, self.note(request, error))
@@ -138,21 +159,27 @@ class Desk:
         if request.begun:
             await self.send_last(request, told.event(request.style))
             return
-        request.record.status = told.status
-        found = [request.id_header, *told.headers(), *headers]
-        await send_whole(request.send, told.status, told.body(request.style), headers=found)
+        await self.send_all(request, told.status, told.body(request.style), [*told.headers(), *headers])
 
     async def _cut(self, request: Request) -> None:
-        """End a request whose task was cancelled by us."""
+        """End a request whose task was cancelled by us. Nobody cancels it again, so that what is told has a time."""
         reason = request.held.reason or "shutdown"
         request.record.refused = reason
         if reason == "gone":
             request.record.status = GONE
         elif reason == "stalled":
-            abort(request.send)
-            await asyncio.sleep(0)  # the server learns of it with the loop's next turn
+            await self._drop(request)
         else:
-            await self._tell(request, _CUTS[reason], (b"connection", b"close"))
+            try:
+                async with asyncio.timeout(self.limits.stall_s):
+                    await self._tell(request, _CUTS[reason], (b"connection", b"close"))
+            except TimeoutError:
+                await self._drop(request)
+
+    @staticmethod
+    async def _drop(request: Request) -> None:
+        abort(request.send)
+        await asyncio.sleep(0)  # the server learns of it with the loop's next turn
 
     def _check_room(self, path: str) -> None:
         if self.metrics.in_flight > self.limits.concurrency:

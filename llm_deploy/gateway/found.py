@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from llm_deploy.errors import SpecError
 from llm_deploy.gateway import config as documents
 from llm_deploy.gateway.config_file import is_loopback
+from llm_deploy.rag.config import RagConfig
 from llm_deploy.settings import load_settings
 from llm_deploy.targets.registry import DEFAULT_TARGET, connect
 from llm_deploy.targets.sagemaker.overview import deployments
@@ -18,7 +19,9 @@ _SERVING = "InService"
 
 
 def from_target(target: str | None, host: str) -> documents.GatewayConfig:
-    """The configuration that serves every deployment under its own name. On loopback it asks for no keys.
+    """The configuration that serves every deployment under its own name, and answers from what was ingested.
+
+    On loopback it asks for no keys.
 
     Raises:
         SpecError: Nothing is deployed there.
@@ -33,7 +36,13 @@ def from_target(target: str | None, host: str) -> documents.GatewayConfig:
     models = {each: documents.Model(backends=(documents.Backend(endpoint=each),)) for each in found}
     keys: documents.Keys = "off" if is_loopback(host) else "required"
     known = cast("Literal['sagemaker', 'local'] | None", name)
-    return documents.GatewayConfig(models=models, target=known, keys=keys)
+    return documents.GatewayConfig(models=models, target=known, keys=keys, rag=_ingested())
+
+
+def _ingested() -> RagConfig | None:
+    """`/rag` over the default collection, if this machine has it."""
+    config = RagConfig()
+    return config if (config.store.folder() / config.collection).is_dir() else None
 
 
 def of_one(endpoint_name: str, session: Any) -> documents.GatewayConfig:  # noqa: ANN401 - ours or boto3's

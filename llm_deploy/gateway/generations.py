@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from llm_deploy.client.transport import AsyncOpenStream
-from llm_deploy.errors import InferenceError, InferenceRequestError, LlmDeployError
+from llm_deploy.errors import InferenceError, InferenceRequestError, LlmDeployError, UnknownModelError
 from llm_deploy.gateway import asked as bodies
 from llm_deploy.gateway.access import Caller, Permit
 from llm_deploy.gateway.answers.frame import Frame, OpenAiKind
+from llm_deploy.gateway.answers.heard import Heard
 from llm_deploy.gateway.answers.sniffed import SniffedWriter
 from llm_deploy.gateway.answers.whole import embeddings_answer, openai_answer, tgi_answer
 from llm_deploy.gateway.answers.writer import Tally
-from llm_deploy.gateway.asgi import SAFETY, Receive, Scope, Send, api_key, read_body, send_whole
+from llm_deploy.gateway.asgi import SAFETY, Receive, Scope, Send, api_key, read_body
 from llm_deploy.gateway.asked import Asked, Kind
 from llm_deploy.gateway.desk import Desk, Request
-from llm_deploy.gateway.refusals import Style, UnknownModelError
+from llm_deploy.gateway.refusals import Style
 from llm_deploy.gateway.routing import ServedModel
+from llm_deploy.tracing import captures_content
 
 _EVENT_STREAM: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -97,6 +99,8 @@ class Generations:
         request.held.late = "timeout"
         request.held.deadline_s = request.record.started_s + model.settings.timeout_s
         request.held.watch_soon()
+        if captures_content() and asked.kind != "embeddings":
+            request.heard = Heard()
         if asked.stream:
             await self._stream(request, asked, model)
         else:
@@ -104,13 +108,16 @@ class Generations:
 
     async def _whole(self, request: Request, asked: Asked, model: ServedModel) -> None:
         answer = await model.call(asked)
+        if request.heard is not None:
+            request.heard.whole(answer)
         body, request.tally = _written(request, asked, model, answer)
-        request.record.status, request.begun = _OK, True
-        request.held.finish()
-        await send_whole(request.send, _OK, body, headers=(request.id_header,))
+        request.begun = True
+        await self.desk.send_all(request, _OK, body)
 
     async def _stream(self, request: Request, asked: Asked, model: ServedModel) -> None:
         opened = await model.stream(asked)
+        if request.heard is not None:
+            opened = _Overheard(opened, request.heard)
         writer = SniffedWriter(None if asked.kind == "generate" else _frame(request, asked, model))
         try:
             await self._relay(request, opened, writer)
@@ -187,6 +194,25 @@ class Generations:
         new = 0 if asked.kind == "embeddings" else asked.max_tokens or _DEFAULT_TOKENS
         tokens = asked.prompt_estimate + new
         return self.desk.access.admit(caller, scope=route.scope, model=model.name, tokens=tokens)
+
+
+class _Overheard:
+    """A stream whose parts are heard on the way."""
+
+    def __init__(self, opened: AsyncOpenStream, heard: Heard) -> None:
+        self._opened = opened
+        self._heard = heard
+
+    async def read(self) -> bytes:
+        """See `AsyncOpenStream.read`."""
+        data = await self._opened.read()
+        self._heard.feed(data)
+        return data
+
+    async def aclose(self) -> None:
+        """See `AsyncOpenStream.aclose`."""
+        self._heard.close()
+        await self._opened.aclose()
 
 
 def _written(request: Request, asked: Asked, model: ServedModel, answer: bytes) -> tuple[bytes, Tally]:

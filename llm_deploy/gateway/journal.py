@@ -166,10 +166,15 @@ def _written(out: Out | None, data: bytes) -> bool:
 
 
 def _line(document: Mapping[str, Any]) -> bytes:
+    """One line, whatever is in it: lone surrogates and deep nesting, which orjson refuses, included."""
     try:
         return orjson.dumps(document, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # halves of characters and numbers beyond 64 bits, which bodies may have
+    except TypeError:
+        pass
+    try:
         return json.dumps(document, default=str).encode() + b"\n"
+    except (ValueError, RecursionError):
+        return b'{"event":"warning","message":"a line could not be written"}\n'
 
 
 def _fields(record: Record) -> dict[str, Any]:

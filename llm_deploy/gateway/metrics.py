@@ -82,9 +82,9 @@ class Metrics:
         """Count a finished request."""
         self.requests[record.route, record.model, record.status] += 1
         key = (record.route, record.model)
-        _histogram(self.latency, key).observe(record.total_s)
+        histogram(self.latency, key).observe(record.total_s)
         if record.first_s is not None:
-            _histogram(self.first_token, key).observe(record.first_s)
+            histogram(self.first_token, key).observe(record.first_s)
         if record.refused:
             self.refused[record.refused] += 1
         if record.prompt_tokens:
@@ -134,11 +134,12 @@ class Metrics:
         return generate_latest(registry)
 
 
-def _histogram(found: dict[tuple[str, str], Histogram], key: tuple[str, str]) -> Histogram:
-    histogram = found.get(key)
-    if histogram is None:
-        histogram = found[key] = Histogram()
-    return histogram
+def histogram(found: dict[tuple[str, str], Histogram], key: tuple[str, str]) -> Histogram:
+    """The histogram of a key; a new one where there was none."""
+    made = found.get(key)
+    if made is None:
+        made = found[key] = Histogram()
+    return made
 
 
 def _family(name: str, text: str, histograms: dict[tuple[str, str], Histogram]) -> Metric:

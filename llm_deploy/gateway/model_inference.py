@@ -9,7 +9,9 @@ from llm_deploy.client import question
 from llm_deploy.client.invoker_async import AsyncInvoker
 from llm_deploy.client.transport import AsyncOpenStream
 from llm_deploy.dialects.types import Chunk, Generation, GenerationRequest
+from llm_deploy.errors import LlmDeployError
 from llm_deploy.gateway import asked as bodies
+from llm_deploy.gateway.refusals import backend_error
 from llm_deploy.gateway.routing import ServedModel
 
 _PROVIDER: Final = "llmdeploy"
@@ -51,6 +53,8 @@ class ModelTransport:
         self._model.enter()
         try:
             return await self._model.call(bodies.of_chat(self._model.name, body, stream=False))
+        except LlmDeployError as error:
+            raise backend_error(error, model=self._model.name) from error
         finally:
             self._model.leave()
 
@@ -59,6 +63,9 @@ class ModelTransport:
         self._model.enter()
         try:
             return _Placed(await self._model.stream(bodies.of_chat(self._model.name, body, stream=True)), self._model)
+        except LlmDeployError as error:
+            self._model.leave()
+            raise backend_error(error, model=self._model.name) from error
         except BaseException:
             self._model.leave()
             raise

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from llm_deploy.errors import AccessDeniedError, LlmDeployError
+from llm_deploy.errors import AccessDeniedError, LlmDeployError, UnknownModelError
 from llm_deploy.gateway.access import Access, Caller
 from llm_deploy.gateway.asgi import Receive, Scope, Send, api_key, request_id, send_whole
 from llm_deploy.gateway.metrics import Metrics
-from llm_deploy.gateway.refusals import Refusal, UnknownModelError, refusal
+from llm_deploy.gateway.refusals import Refusal, refusal
 from llm_deploy.gateway.routing import ServedModel
+from llm_deploy.gateway.together import Together
 
 _PROBE_S: Final = 1.0
 _PROBE_VALID_S: Final = 5.0
@@ -27,13 +28,16 @@ class Pages:
 
     Attributes:
         draining: Set when the gateway is about to end.
+        together: Where other workers' counters are; `None` without any.
     """
 
     models: Mapping[str, ServedModel]
     access: Access
     metrics: Metrics
     draining: bool = False
+    together: Together | None = None
     _probed: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    _probing: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
 
     def page(self, path: str) -> Page | None:
         """The page at a path."""
@@ -49,15 +53,21 @@ class Pages:
         await _json(send, 200, {"status": "ok"})
 
     async def _readyz(self, _scope: Scope, send: Send) -> None:
-        """Ready while some model can be asked: one that is scaled to zero must not take the others away."""
-        models = {name: await self._reachable(model) for name, model in self.models.items()}
+        """Ready while some model can be asked: one that is scaled to zero must not take the others away.
+
+        A database that does not answer is told and is no reason: keys and limits go on from memory, and all replicas
+        would leave the load balancer at once.
+        """
+        reached = await asyncio.gather(*map(self._reachable, self.models.values()))
+        models = dict(zip(self.models, reached, strict=True))
         ready = not self.draining and any(models.values())
         status = "draining" if self.draining else ("ready" if ready else "not ready")
         state = "ok" if getattr(self.access, "healthy", True) else "behind"
         await _json(send, 200 if ready else 503, {"status": status, "models": models, "state": state})
 
     async def _metrics(self, _scope: Scope, send: Send) -> None:
-        await send_whole(send, 200, self.metrics.text(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+        metrics = self.metrics if self.together is None else await self.together.summed()
+        await send_whole(send, 200, metrics.text(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _list(self, scope: Scope, send: Send) -> None:
         await self._for_callers(scope, send, self._listed)
@@ -93,10 +103,8 @@ class Pages:
     async def _reachable(self, model: ServedModel) -> bool:
         """Whether some backend can be asked: loaded, not left alone after failures, reached where that is cheap."""
         now_s = model.clock()
-        for backend in model.backends:
-            if backend.left_alone_until_s <= now_s and backend.ready() and await self._connected(backend.place):
-                return True
-        return False
+        able = [each.place for each in model.backends if each.left_alone_until_s <= now_s and each.ready()]
+        return any(await asyncio.gather(*map(self._connected, able)))
 
     async def _connected(self, place: str) -> bool:
         parts = urlsplit(place)
@@ -104,9 +112,21 @@ class Pages:
             return True
         now_s = asyncio.get_running_loop().time()
         when_s, known = self._probed.get(place, (-_PROBE_VALID_S, False))
-        if now_s - when_s > _PROBE_VALID_S:
-            known = await _connects(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
-            self._probed[place] = (now_s, known)
+        if now_s - when_s <= _PROBE_VALID_S:
+            return known
+        probe = self._probing.get(place)
+        if probe is None:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            probe = self._probing[place] = asyncio.create_task(self._probe(place, parts.hostname, port))
+        return await asyncio.shield(probe)
+
+    async def _probe(self, place: str, host: str, port: int) -> bool:
+        """Try once, however many ask."""
+        try:
+            known = await _connects(host, port)
+            self._probed[place] = (asyncio.get_running_loop().time(), known)
+        finally:
+            del self._probing[place]
         return known
 
 
@@ -119,6 +139,11 @@ async def wrong_method(send: Send, allowed: str) -> None:
     """Answer that the path takes another method."""
     told = Refusal(405, "invalid_request_error", "method_not_allowed", f"this path takes {allowed}")
     await send_whole(send, told.status, told.body(), headers=[(b"allow", allowed.encode())])
+
+
+async def refused(send: Send, error: LlmDeployError) -> None:
+    """Answer with an error."""
+    await _refused(send, refusal(error))
 
 
 async def _refused(send: Send, told: Refusal) -> None:

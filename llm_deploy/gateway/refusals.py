@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from llm_deploy.errors import (
     AccessDeniedError,
+    BackendError,
     IndexUnavailableError,
     InferenceError,
     InferenceRequestError,
@@ -27,32 +28,17 @@ from llm_deploy.errors import (
     SpecError,
     StateError,
     StreamBrokenError,
+    TooLargeError,
     UnauthenticatedError,
+    UnknownModelError,
     WireFormatError,
 )
 
 Style = Literal["openai", "tgi"]
 _CAPACITY_RETRY_S: Final = 10
 _OVERLOADED_RETRY_S: Final = 1
-
-
-class TooLargeError(InferenceRequestError):
-    """The body is larger than allowed."""
-
-    http_status = 413
-
-
-class UnknownModelError(InferenceRequestError):
-    """No model has the name that was asked for."""
-
-    http_status = 404
-
-
-class BackendError(LlmDeployError):
-    """A model's backend could not be used; nothing was generated. What it said is in the gateway's log."""
-
-    http_status = 503
-    retryable = True
+_LONGEST_WAIT_S: Final = 60
+"""The official clients take no longer `Retry-After` at its word, and would be back within seconds: in vain, twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +120,9 @@ def refusal(error: LlmDeployError) -> Refusal:
     """What a caller is told of an error."""
     for kind, status, family, code in _TABLE:
         if isinstance(error, kind):
-            repeat = isinstance(error, _REPEATABLE)
-            return Refusal(status, family, code, _told(error), _retry_after_s(error), repeat)
+            wait_s = _retry_after_s(error)
+            repeat = isinstance(error, _REPEATABLE) and (wait_s or 0) <= _LONGEST_WAIT_S
+            return Refusal(status, family, code, _told(error), wait_s, repeat)
     return Refusal(500, "server_error", "internal_error", "the gateway failed; its log has this request's id")
 
 

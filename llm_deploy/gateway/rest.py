@@ -21,7 +21,7 @@ from llm_deploy.gateway.openapi import EVENTS
 from llm_deploy.gateway.refusals import Refusal, refusal
 
 if TYPE_CHECKING:
-    from llm_deploy.rag.service import RagAnswer, RagService
+    from llm_deploy.rag.service import RagAnswer, RagEvent, RagService
 
 AT_WORK: Final = "llm_deploy.request"
 """Where the ASGI scope holds the desk's request."""
@@ -66,6 +66,8 @@ class QueryResponse(BaseModel):
     usage: TokenUsage
     model: str
     queries: list[str] = Field(description="All wordings that were searched for.")
+    filters: dict[str, Any] = Field(description="What the search was narrowed to.")
+    notes: list[str] = Field(description="What went another way than it was configured.")
     finish_reason: str
     timings: dict[str, float] = Field(description="Seconds by step.")
 
@@ -96,21 +98,22 @@ def _add_rag(app: FastAPI, rag: RagService) -> None:
     async def answer(query: QueryRequest, request: Request) -> Response:
         at_work: desk.Request = request.scope[AT_WORK]
         if query.stream:
+            events = rag.stream(query.query, query.k, query.filters)
+            first = await anext(events)  # a failure before it has its own status, as without a stream
             at_work.record.stream = True
-            return StreamingResponse(_events(rag, query, at_work), media_type="text/event-stream")
+            return StreamingResponse(_events(first, events, at_work), media_type="text/event-stream")
         found = await rag.answer(query.query, query.k, query.filters)
         _meter(at_work, found)
         return JSONResponse(_response(found).model_dump())
 
 
-async def _events(rag: RagService, query: QueryRequest, at_work: desk.Request) -> AsyncGenerator[bytes]:
+async def _events(first: RagEvent, events: AsyncGenerator[RagEvent], at_work: desk.Request) -> AsyncGenerator[bytes]:
     """`citations`, then `token`s, then `done` with the whole; `error` ends a stream that failed."""
     try:
-        async with aclosing(rag.stream(query.query, query.k, query.filters)) as events:
+        async with aclosing(events):
+            yield _event("citations", {"citations": [asdict(each) for each in first.citations]})
             async for event in events:
-                if event.kind == "citations":
-                    yield _event("citations", {"citations": [asdict(each) for each in event.citations]})
-                elif event.kind == "token":
+                if event.kind == "token":
                     at_work.tally.events += 1
                     yield _event("token", {"text": event.text})
                 elif event.answer is not None:
@@ -140,6 +143,8 @@ def _response(answer: RagAnswer) -> QueryResponse:
         usage=usage,
         model=answer.model,
         queries=list(answer.queries),
+        filters=dict(answer.filters),
+        notes=list(answer.notes),
         finish_reason=answer.finish_reason,
         timings=dict(answer.timings),
     )

@@ -22,7 +22,7 @@ from llm_deploy.errors import (
     ThrottledError,
     UnreachableError,
 )
-from llm_deploy.gateway.asked import Asked
+from llm_deploy.gateway.asked import Asked, Kind
 from llm_deploy.gateway.backends import Backend
 from llm_deploy.gateway.config import Model
 
@@ -99,7 +99,7 @@ class ServedModel:
         return [*self._weighted(healthy), *resting]
 
     async def _ask(self, asked: Asked, send: Callable[[AsyncTransport, bytes], Awaitable[T]]) -> T:
-        for last, backend in _with_last(self.order()):
+        for last, backend in _with_last(_able(self.order(), asked.kind)):
             lane = backend.lane(asked.kind)
             body = backend.body(asked, lane.speech)
             asked.backend = backend.place
@@ -108,7 +108,8 @@ class ServedModel:
             except LlmDeployError as error:
                 if not isinstance(error, _NOT_ITS_FAULT):
                     backend.failed(self.clock())
-                self.failed_over(backend, error)
+                if not isinstance(error, InferenceRequestError):
+                    self.failed_over(backend, error)
                 if last or not isinstance(error, NOT_STARTED):
                     raise
             else:
@@ -129,6 +130,11 @@ class ServedModel:
                     break
             rest.remove(chosen)
             yield chosen
+
+
+def _able(backends: list[Backend], kind: Kind) -> list[Backend]:
+    """Those that answer such requests; all of them, to refuse it in their words, where none does."""
+    return [backend for backend in backends if kind in backend.lanes] or backends
 
 
 def _with_last(backends: Sequence[Backend]) -> Iterator[tuple[bool, Backend]]:

@@ -81,6 +81,7 @@ def _describe_model(seen: spans.Span, request: Request) -> None:
             operation, record.model, provider=_PROVIDER, stream=asked.stream, document=asked.document
         ),
         **conventions.prompt(text=text if isinstance(text, str) else None, messages=messages),
+        **_answer(request),
         **{
             conventions.FINISH_REASONS: [record.finish] if record.finish else None,
             conventions.INPUT_TOKENS: record.prompt_tokens,
@@ -89,3 +90,13 @@ def _describe_model(seen: spans.Span, request: Request) -> None:
             conventions.CANCELLED: True if record.refused == _GONE else None,
         },
     )
+
+
+def _answer(request: Request) -> conventions.Attributes:
+    """What the model said; nothing where content is not captured."""
+    heard = request.heard
+    if heard is None or not request.begun:
+        return {}
+    reason = request.record.finish or "unknown"
+    said = conventions.answer(text=heard.text, tool_calls=heard.calls, finish_reason=reason)
+    return {name: value for name, value in said.items() if name == conventions.OUTPUT_MESSAGES}

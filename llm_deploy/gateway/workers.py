@@ -45,12 +45,15 @@ class Workers:
     _alive: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, started: Callable[[], None]) -> None:
-        """Serve until SIGTERM or Ctrl-C; `started` is called when the first of all workers answer.
+        """Serve until SIGTERM or Ctrl-C, of which a second one ends the workers at once.
+
+        Args:
+            started: Called when the first of all workers answer.
 
         Raises:
             LocalCloudError: One of the first workers did not start; it has said why.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         try:
             self._alive = [self._start() for _ in range(self.count)]
@@ -68,12 +71,18 @@ class Workers:
     def _start(self) -> subprocess.Popen[str]:
         number = self.listener.fileno()
         command = [*self.command, "--socket", str(number)]
-        return subprocess.Popen(command, pass_fds=(number,), stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
+        # In a group of its own: Ctrl-C would reach it twice, from the terminal and from here, and end answers at once.
+        return subprocess.Popen(  # noqa: S603 - our own program
+            command, pass_fds=(number,), stdout=subprocess.PIPE, text=True, process_group=0
+        )
 
     def _replace_the_dead(self) -> None:
         self._alive = [worker if worker.poll() is None else self._start() for worker in self._alive]
 
     def _end(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._ending.is_set():
+            for worker in self._alive:
+                worker.terminate()
         self._ending.set()
 
 

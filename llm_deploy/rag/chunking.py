@@ -16,7 +16,7 @@ from llm_deploy.rag.sentences import Span, lines, spans
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 
 MOST_PASSAGES = 20_000
-"""Of one document; what comes after is left out, with a note."""
+"""Of one document; what comes after is left out, and ingesting notes it."""
 _SPECIAL_TOKENS = 2
 _LEAST_SHARE = 3
 """A heading takes a third of a passage at most; a longer one is left for the payload."""

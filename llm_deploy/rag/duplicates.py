@@ -19,11 +19,13 @@ SAME_FROM = 0.7
 """Containment from which the shorter of two passages says nothing new."""
 
 
-def without_duplicates(hits: Iterable[Hit], *, same_from: float = SAME_FROM) -> list[Hit]:
-    """The hits in their order, each only if none before it contains most of it, nor it most of that one."""
+def without_duplicates(hits: Iterable[Hit], *, most: int | None = None, same_from: float = SAME_FROM) -> list[Hit]:
+    """The first hits in their order, each only if none before it contains most of it, nor it most of that one."""
     kept: list[Hit] = []
     seen: list[set[tuple[str, ...]]] = []
     for hit in hits:
+        if len(kept) == most:
+            break
         found = shingles(hit.passage.text)
         if all(containment(found, other) < same_from for other in seen):
             kept.append(hit)

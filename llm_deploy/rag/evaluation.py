@@ -78,7 +78,7 @@ class Report:
     def row(self) -> tuple[str, ...]:
         """For a table under `HEADERS`."""
         figures = (self.recall, self.recall_at_1, self.mrr, self.ndcg, self.repeats)
-        total_ms = 1000 * sum(self.timings.values())
+        total_ms = 1000 * sum(seconds for name, seconds in self.timings.items() if name != "first_token")
         asked = ("-" if value is None else f"{value:.2f}" for value in (self.grounded, self.cites))
         return (
             self.name,
@@ -160,7 +160,7 @@ async def measure(
         recall=fmean(metrics.recall(*pair) for pair in pairs),
         recall_at_1=fmean(metrics.recall(places[:1], wanted) for places, wanted in pairs),
         mrr=fmean(ranks),
-        ndcg=fmean(metrics.ndcg(*pair) for pair in pairs),
+        ndcg=fmean(metrics.ndcg(*pair, k) for pair in pairs),
         repeats=fmean(map(_repeats, found)),
         timings=_mean_timings(each.timings for each in found),
         ranks=ranks,

@@ -20,6 +20,8 @@ BOUNDS = ("gte", "gt", "lte", "lt")
 FIELDS = (*KEYWORDS, "page", "modified")
 MOST_VALUES = 100
 LONGEST_VALUE = 1000
+LARGEST_PAGE = 2**53
+"""Whole numbers up to this are the same in Qdrant's 64 bits and in a range's floating point."""
 
 Filters = Mapping[str, Any]
 
@@ -50,6 +52,8 @@ def _check(name: str, value: Any) -> None:  # noqa: ANN401 - JSON of a caller
         if not value or not set(value) <= set(BOUNDS):
             raise SpecError(f"filter {name}: expected bounds, any of {', '.join(BOUNDS)}")
         values: Sequence[Any] = list(value.values())
+    elif name == "modified" and not isinstance(value, str):
+        raise SpecError("filter modified: expected a moment, or bounds like {gte: 2026-01-01}")
     else:
         values = value if isinstance(value, list | tuple) else [value]
     if not 0 < len(values) <= MOST_VALUES:
@@ -60,11 +64,13 @@ def _check(name: str, value: Any) -> None:  # noqa: ANN401 - JSON of a caller
 
 def _check_one(name: str, value: Any) -> None:  # noqa: ANN401 - as above
     if name == "page":
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST_PAGE:
             raise SpecError("filter page: expected a whole number")
         return
     if not isinstance(value, str) or not value or len(value) > LONGEST_VALUE:
         raise SpecError(f"filter {name}: expected a text of at most {LONGEST_VALUE} characters")
+    if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
+        raise SpecError(f"filter {name}: no valid Unicode")
     if name == "modified":
         _moment(value)
 

@@ -9,16 +9,16 @@ go in before those they replace go out: a search in between finds one of them, o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from llm_deploy.errors import NotFoundError
+from llm_deploy.errors import ConflictError, NotFoundError
 from llm_deploy.rag import loaders
-from llm_deploy.rag.chunking import passages
+from llm_deploy.rag.chunking import MOST_PASSAGES, passages
 from llm_deploy.rag.config import RagConfig
 from llm_deploy.rag.embedding import Embedder
 from llm_deploy.rag.files import Found, LeftOut, Walk
@@ -37,7 +37,7 @@ class Outcome:
     """What happened to one document.
 
     Attributes:
-        note: Why it was skipped.
+        note: Why it was skipped, or what of it was left out.
         passages: How many it has now; 0 in a dry run, which does not cut it.
         kept: Whether what is stored of it stays because it may well be there: it could not be read.
     """
@@ -63,14 +63,23 @@ class Ingestion:
         self._embedder = embedder
         self._index = index
 
-    async def run(self, walk: Walk, *, dry: bool = False) -> AsyncIterator[Outcome]:
+    async def run(self, walk: Walk, *, dry: bool = False, anew: bool = False) -> AsyncIterator[Outcome]:
         """Each file's outcome as it is reached, then what was deleted. A dry run says the same and changes nothing.
 
+        Args:
+            walk: The files.
+            dry: Change nothing.
+            anew: Also when not one stored document is there any more.
+
         Raises:
+            ConflictError: All that is stored of this root would be deleted: a mount that is away looks like that, and
+                another folder of the same name. Nothing was changed.
             IndexUnavailableError, ConflictError: See `PassageIndex`.
             LlmDeployError: The embedding model failed; what was done stays, and another run goes on from there.
         """
         stored = await self._stored(dry=dry)
+        if not anew:
+            await asyncio.to_thread(_check_any_left, walk, stored.keys())
         there: set[str] = set()
         unknown: list[str] = []
         files = iter(walk)
@@ -112,7 +121,8 @@ class Ingestion:
         if not document.blocks:
             return Outcome(found.source, "empty")
         number = 0 if dry else await self._write(document, digest)
-        return Outcome(found.source, "added" if stored is None else "changed", number)
+        note = f"only its first {number} passages" if number >= MOST_PASSAGES else document.note
+        return Outcome(found.source, "added" if stored is None else "changed", number, note)
 
     async def _write(self, document: Document, digest: str) -> int:
         cut = await passages(
@@ -138,6 +148,21 @@ class Ingestion:
         """Of the bytes and of everything that decides what becomes of them."""
         recipe = f"{loaders.VERSION}\0{self._config.chunk.model_dump_json()}\0{self._config.embedding.passage_prefix}"
         return blake2b(data, digest_size=16, key=blake2b(recipe.encode(), digest_size=32).digest()).hexdigest()
+
+
+def _check_any_left(walk: Walk, stored: Iterable[str]) -> None:
+    """Look for one stored document that is still there, or may be; mostly the first file is."""
+    own = {source for source in stored if walk.covers(source)}
+
+    def stays(each: Found | LeftOut) -> bool:
+        unknown = isinstance(each, LeftOut) and each.kept
+        return each.source in own or (unknown and any(_is_below(source, [each.source]) for source in own))
+
+    if own and not any(map(stays, walk)):
+        raise ConflictError(
+            f"none of the {len(own)} stored documents of {walk.name!r} is in {walk.root}: all would be deleted",
+            hint="A mount that is away? Another folder of that name? Give this one a --name; to replace all: --anew.",
+        )
 
 
 def _read(path: Path, most_bytes: int) -> bytes:

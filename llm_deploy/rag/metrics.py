@@ -27,15 +27,21 @@ def reciprocal_rank(found: Sequence[str], wanted: Collection[str]) -> float:
     return next((1 / place for place, source in enumerate(found, 1) if source in wanted), 0.0)
 
 
-def ndcg(found: Sequence[str], wanted: Collection[str]) -> float:
-    """Discounted gain over the best possible one; a source counts where it is found first."""
+def ndcg(found: Sequence[str], wanted: Collection[str], k: int | None = None) -> float:
+    """Discounted gain over the best possible one; a source counts where it is found first.
+
+    Args:
+        found: Best first.
+        wanted: Each counts the same.
+        k: How many places there were, whether or not all were filled; as many as it takes if it is not said.
+    """
     left = set(wanted)
     gain = 0.0
     for place, source in enumerate(found, 1):
         if source in left:
             left.remove(source)
             gain += 1 / math.log2(place + 1)
-    best = sum(1 / math.log2(place + 1) for place in range(1, min(len(set(wanted)), len(found)) + 1))
+    best = sum(1 / math.log2(place + 1) for place in range(1, min(len(set(wanted)), k or len(wanted)) + 1))
     return gain / best if best else float(not wanted)
 
 

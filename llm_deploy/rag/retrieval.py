@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,12 +40,14 @@ class Retrieval:
         queries: All wordings that were searched for, the caller's own first.
         filters: What the search was narrowed to, by the caller and by the query itself.
         timings: Seconds by step.
+        notes: What went another way than it was configured, in words.
     """
 
     hits: tuple[Hit, ...]
     queries: tuple[str, ...]
     filters: Filters = field(default_factory=dict)
     timings: Timings = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class AsyncContextRetriever:
@@ -72,6 +76,7 @@ class AsyncContextRetriever:
         self._reranker = reranker
         self._index = index
         self._connection = None if index else connect(config.store)
+        self._is_checked = False
         self._choices: Mapping[str, Sequence[str]] | None = None
         self._choices_until_s = 0.0
 
@@ -103,6 +108,7 @@ class AsyncContextRetriever:
         """
         await self.embedder.start()
         await (await self.index()).check()
+        self._is_checked = True
 
     async def search(
         self, query: str, k: int | None = None, *, filters: Filters | None = None, steps: StepsConfig | None = None
@@ -116,28 +122,36 @@ class AsyncContextRetriever:
             steps: For this search alone, instead of the configuration's.
 
         Raises:
-            SpecError: An empty or too long query, or a filter on something unknown.
-            IndexUnavailableError: Qdrant cannot be reached.
+            SpecError: An empty or too long query, a filter on something unknown, or a `k` below 1.
+            NotFoundError, ConflictError, IndexUnavailableError: See `PassageIndex.check`; it is asked once.
             LlmDeployError: A model failed.
         """
-        asked = self._checked(query)
+        asked, wanted = self._checked(query), self.config.k if k is None else k
         narrowed, chosen = checked(filters), steps or self.config.steps
-        wanted = k or self.config.k
+        if wanted < 1:
+            raise SpecError(f"k is {wanted}; at least one passage must be wanted")
+        if not self._is_checked:
+            await self.ready()
         timings: Timings = {}
         index = await self.index()
         queries = (asked, *await self._expanded(asked, chosen, timings))
-        narrowed = {**await self._own_filter(index, asked, chosen, timings), **narrowed}
+        own = await self._own_filter(index, asked, chosen, timings)
         questions = await self._questions(queries, chosen, timings)
         with step("retrieve", timings) as seen:
             seen.set(**conventions.retrieval(self.config.collection, limit=wanted, url=self.config.store.url))
             seen.set(**conventions.queries(asked, queries[1:]))
-            hits = await index.search(questions, max(wanted, self.config.candidates), narrowed)
+            limit = max(wanted, self.config.candidates)
+            notes: tuple[str, ...] = ()
+            hits = await index.search(questions, limit, {**own, **narrowed})
+            if len(hits) < wanted and own:
+                notes = (_dropped(own, len(hits), wanted),)
+                own, hits = {}, await index.search(questions, limit, narrowed)
             _note(seen, hits)
         hits = await self._reranked(asked, hits, chosen, timings)
         if chosen.deduplicate:
             with step("deduplicate", timings):
-                hits = without_duplicates(hits)
-        return Retrieval(tuple(hits[:wanted]), queries, narrowed, timings)
+                hits = await asyncio.to_thread(without_duplicates, hits, most=wanted)  # hundreds of copies take a while
+        return Retrieval(tuple(hits[:wanted]), queries, {**own, **narrowed}, timings, notes)
 
     async def aclose(self) -> None:
         """Let go of models and index; harmless when called again."""
@@ -209,6 +223,11 @@ def reordered(hits: Sequence[Hit], scores: Sequence[float], *, fused: bool) -> l
         for hit, score, raw in zip(hits, final, scores, strict=True)
     ]
     return sorted(found, key=lambda hit: -hit.score)
+
+
+def _dropped(own: Filters, found: int, wanted: int) -> str:
+    """A filter that a model read out of the query is a guess; one that leaves too little was a wrong one."""
+    return f"the filter {json.dumps(own)} read out of the query left {found} of {wanted} passages and was dropped"
 
 
 def _note(seen: Span, hits: Sequence[Hit]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -18,6 +19,8 @@ from llm_deploy.rag.steps import Timings, step
 from llm_deploy.tracing import conventions
 from llm_deploy.tracing.spans import Span, begin, span
 
+_NAMED = re.compile(r"\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]")
+_NUMBER = re.compile(r"\d+")
 _SPAN = "invoke_workflow rag"
 
 
@@ -30,6 +33,7 @@ class RagAnswer:
         usage: Tokens as the engine counted them.
         timings: Seconds by step; `first_token` and `generate` count from the request to the language model.
         queries: All wordings that were searched for.
+        notes: See `Retrieval`.
     """
 
     answer: str
@@ -40,11 +44,13 @@ class RagAnswer:
     queries: tuple[str, ...] = ()
     filters: Filters = field(default_factory=dict)
     finish_reason: str = "unknown"
+    notes: tuple[str, ...] = ()
 
     @property
     def cited(self) -> tuple[Citation, ...]:
-        """The citations whose numbers the answer names."""
-        return tuple(each for each in self.citations if f"[{each.n}]" in self.answer)
+        """The citations whose numbers the answer names: `[1]`, or several in one pair of brackets."""
+        named = {number for group in _NAMED.findall(self.answer) for number in _NUMBER.findall(group)}
+        return tuple(each for each in self.citations if str(each.n) in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +205,7 @@ class RagService:
             queries=asked.retrieval.queries,
             filters=asked.retrieval.filters,
             finish_reason=reason,
+            notes=asked.retrieval.notes,
         )
 
 

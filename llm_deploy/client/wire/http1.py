@@ -139,7 +139,10 @@ class Response:
         """By the head in lower case; most of its headers are never looked at."""
         coding, length, closes = _decisive(head)
         self._keep = modern and not closes
-        if coding is not None:
+        if self.status in _WITHOUT_BODY:  # whatever its headers say: bytes that follow are nobody's
+            self._keep = self._keep and coding is None and length in {None, b"0"}
+            self._end()
+        elif coding is not None:
             if length is not None or not modern or coding != b"chunked":
                 raise WireFormatError("the answer's length is ambiguous")
             self._feed = self._feed_chunks
@@ -150,8 +153,6 @@ class Response:
             self._feed = self._feed_length
             if self._left == 0:
                 self._end()
-        elif self.status in _WITHOUT_BODY:
-            self._end()
         else:
             self._keep = False
             self._feed = self._feed_rest

@@ -46,8 +46,8 @@ class _Second:
     keys: Keys
     hashed: Any
     to_sign: bytes
-    key: bytes
-    head: bytes
+    key: bytes = field(repr=False)
+    head: bytes = field(repr=False)
 
 
 class SignedAddress:
@@ -92,18 +92,19 @@ class SignedAddress:
         headers = {**self._headers, "X-Amz-Date": stamp}
         if keys.token is not None:
             headers["X-Amz-Security-Token"] = keys.token
-            check_request(self._path, {"X-Amz-Security-Token": keys.token})
+        credential = f"{ALGORITHM} Credential={keys.access_key}/{scope}"
+        check_request(self._path, {"X-Amz-Security-Token": keys.token or "", "Authorization": credential})
         canonical, names = _canonical(headers)
         request = f"POST\n{_canonical_path(self._path)}\n\n{canonical}\n\n{names}\n"
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        credential = f"{ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature="
+        authorization = f"{credential}, SignedHeaders={names}, Signature="
         return _Second(
             number,
             keys,
             sha256(request.encode("latin-1")),
             f"{ALGORITHM}\n{stamp}\n{scope}\n".encode(),
             _signing_key(keys.secret_key, stamp[:8], self._region, self._service),
-            f"POST {self._path} HTTP/1.1\r\n{lines}Authorization: {credential}".encode("latin-1"),
+            f"POST {self._path} HTTP/1.1\r\n{lines}Authorization: {authorization}".encode("latin-1"),
         )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from base64 import b64encode
 from typing import Any, Final
 
 import orjson
 
+from llm_deploy.dialects import openai
 from llm_deploy.dialects.failures import error_for, failure_in
 from llm_deploy.dialects.registry import DIALECTS
 from llm_deploy.dialects.types import FinishReason, Generation, TokenCounts
@@ -19,6 +21,7 @@ from llm_deploy.gateway.answers.writer import Tally
 
 _DIGITS: Final = frozenset(b"0123456789")
 _MAX_DIGITS: Final = 12
+_REASON: Final = re.compile(rb'"finish_reason": ?"([a-z_]+)"')
 _TGI_REASONS: Final[dict[FinishReason, str]] = {"length": "length", "eos": "eos_token", "stop": "stop_sequence"}
 
 
@@ -74,7 +77,10 @@ def _renamed(body: bytes, model: str) -> bytes:
 
 def _tally_of(body: bytes) -> Tally:
     """The counts of an OpenAI answer; its quotation marks tell fields from text, see `relay`."""
-    return Tally(_number_after(body, b'"prompt_tokens":'), _number_after(body, b'"completion_tokens":'))
+    found = _REASON.search(body)
+    reason = None if found is None else openai.finish_reason(found[1].decode())
+    prompt, generated = _number_after(body, b'"prompt_tokens":'), _number_after(body, b'"completion_tokens":')
+    return Tally(prompt, generated, finish=reason)
 
 
 def _number_after(body: bytes, name: bytes) -> int | None:

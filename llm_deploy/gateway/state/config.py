@@ -35,6 +35,11 @@ class StateConfig(BaseModel):
     keys_usable_s: Annotated[float, Field(ge=60, le=30 * 86_400)] = 86_400
     """Keys go on being accepted for this long while the database does not answer."""
 
+    usage_hours_days: Annotated[int, Field(ge=2, le=36_500)] = 90
+    """Usage is kept by the hour for so many days, and then added up by the day of UTC."""
+    usage_days: Annotated[int, Field(ge=2, le=36_500)] = 1_100
+    """Usage by the day is kept for so many days, three years by default, and then deleted."""
+
     @field_validator("url")
     @classmethod
     def _without_password(cls, url: str | None) -> str | None:

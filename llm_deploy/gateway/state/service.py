@@ -36,7 +36,8 @@ class StoredAccess:
     """
 
     def __init__(self, config: StateConfig, *, monotonic_s: Clock = monotonic, wall_s: Clock = time) -> None:
-        self._store = Store(resolved_url(config), wall_s)
+        kept = {"usage_hours_days": config.usage_hours_days, "usage_days": config.usage_days}
+        self._store = Store(resolved_url(config), wall_s, **kept)
         self._every_s = config.write_every_s
         self._admission = Admission(Sharing(sole=self._store.sole), monotonic_s=monotonic_s, wall_s=wall_s)
         self._books = Bookkeeping(self._admission, wall_s, config.keys_usable_s)

@@ -34,6 +34,7 @@ GRANTED_FOR_S: Final = 60.0
 REMEMBERED_FOR_S: Final = 7 * SECONDS_A_DAY
 """After this its books are closed. Until then it may come back with a batch that it could not write."""
 TIDY_EVERY_S: Final = 3600.0
+SECONDS_AN_HOUR: Final = 3600
 DAYS_OF_CLAIMS: Final = 2
 CLAIMS_AT_ONCE: Final = 500
 """Keys in one statement; SQLite takes 32,766 parameters."""
@@ -45,12 +46,14 @@ class Store:
     Args:
         url: From `config.resolved_url`.
         wall_s: The clock for a file; a server's own clock counts otherwise.
+        usage_hours_days, usage_days: As in `StateConfig`.
     """
 
-    def __init__(self, url: str, wall_s: Clock) -> None:
+    def __init__(self, url: str, wall_s: Clock, *, usage_hours_days: int = 90, usage_days: int = 1_100) -> None:
         self.sole = sqlite_path(url) is not None
         self._url = url
         self._wall_s = wall_s
+        self._hours_days, self._days = usage_hours_days, usage_days
         self._engine = connect(url)
         self._process_id = ""
         self._seen_at_s = 0.0
@@ -190,11 +193,13 @@ class Store:
         return _held(connection, key_ids, windows, now_s, without=self._process_id)
 
     def _tidy(self, connection: Connection, now_s: float) -> None:
-        """Close the books of processes that ended without a word, and drop claims on days that are over."""
+        """Close the books of processes that ended without a word; drop claims on days that are over, and old usage."""
         stale = delete(Process).where(Process.seen_at_s < now_s - REMEMBERED_FOR_S).returning(Process.process_id)
         _close_books(connection, connection.scalars(stale).all())
         old = now_s // SECONDS_A_DAY - DAYS_OF_CLAIMS
         connection.execute(delete(BudgetClaim).where(BudgetClaim.day != FOREVER, BudgetClaim.day < old))
+        now_hour = int(now_s // SECONDS_AN_HOUR)
+        usage.thin_out(connection, now_hour=now_hour, hours_days=self._hours_days, days=self._days)
         self._tidied_at_s = now_s
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -15,6 +15,7 @@ from llm_deploy.gateway.state.tables import ApiKey, BudgetClaim, Usage
 
 Grain = Literal["hour", "day", "total"]
 HOURS_A_DAY: Final = 24
+MONTH_HOURS: Final = 31 * HOURS_A_DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,30 @@ def read(
     if key_id is not None:
         query = query.where(Usage.key_id == key_id)
     return [_line(row) for row in connection.execute(query).mappings()]
+
+
+def thin_out(connection: Connection, *, now_hour: int, hours_days: int, days: int) -> None:
+    """Add hours that are older than so many days up to days, and delete days that are older than so many.
+
+    A day is kept as its first hour. A month goes at a time, so that no exchange takes long; rows are deleted first and
+    thereby locked, so that two processes never add the same ones.
+    """
+    connection.execute(delete(Usage).where(Usage.hour < now_hour - days * HOURS_A_DAY))
+    border = now_hour - hours_days * HOURS_A_DAY
+    fine = Usage.hour % HOURS_A_DAY != 0
+    oldest = connection.scalar(select(func.min(Usage.hour)).where(Usage.hour < border - border % HOURS_A_DAY, fine))
+    if oldest is None:
+        return
+    until = min(border - border % HOURS_A_DAY, oldest - oldest % HOURS_A_DAY + MONTH_HOURS)
+    columns = [getattr(Usage, name) for name in (*UsageKey._fields, *Counts._fields)]
+    found = connection.execute(delete(Usage).where(Usage.hour < until, fine).returning(*columns)).all()
+    by_day: dict[UsageKey, Counts] = {}
+    for row in found:
+        key = UsageKey(row.key_id, row.model, row.scope, row.hour - row.hour % HOURS_A_DAY)
+        before = by_day.get(key, Counts(0, 0, 0, 0))
+        new = (row.requests, row.prompt_tokens, row.generated_tokens, row.refused)
+        by_day[key] = Counts(*(int(old + more) for old, more in zip(before, new, strict=True)))
+    add(connection, by_day)
 
 
 def upsert(

@@ -6,6 +6,7 @@ Source: Text Embeddings Inference's OpenAPI document; OpenAI API reference (embe
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -91,12 +92,20 @@ def transport_of(config: EmbeddingConfig | RerankConfig) -> AsyncTransport:
     return AsyncHttpTransport(config.url or "", headers=headers, answer_timeout_s=config.timeout_s)
 
 
+def _of_length_1(vector: list[float]) -> list[float]:
+    """Cosines are taken as products; not every server that speaks OpenAI's API sends unit vectors."""
+    length = math.hypot(*vector)
+    if not math.isfinite(length):
+        raise ValueError("a vector is not finite")
+    return [number / length for number in vector] if length else vector
+
+
 def _vectors(answer: bytes, expected: int) -> list[list[float]]:
     try:
         document: Any = json.loads(answer)
         if isinstance(document, dict):  # OpenAI's; the order is said by the index
             document = [each["embedding"] for each in sorted(document["data"], key=lambda each: each["index"])]
-        vectors = [[float(number) for number in vector] for vector in document]
+        vectors = [_of_length_1([float(number) for number in vector]) for vector in document]
     except (ValueError, KeyError, TypeError) as error:
         raise WireFormatError("the embedding server did not answer with vectors") from error
     if len(vectors) != expected or len({len(vector) for vector in vectors}) != 1:

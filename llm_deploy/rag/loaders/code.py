@@ -34,6 +34,8 @@ _C_FUNCTION = re.compile(r"(?:[A-Za-z_][\w:<>,]*[ \t*&]+)+([A-Za-z_~][\w:~]*)\s*
 _KEY = re.compile(r"\[+([\w.\"'-]+)\]+|([\w.-]+)\s*:(?:\s|$)")
 _KEYED = frozenset({"yaml", "toml"})
 _C_LIKE = frozenset({"c", "cpp", "java", "csharp"})
+_LARGEST_PARSED = 300_000
+"""Characters up to which Python is parsed: its trees take 600 bytes for each, and no file by hand is as long."""
 _LARGE_CLASS_LINES = 60
 """A class up to this long stays one block; a longer one is cut at its methods."""
 
@@ -66,6 +68,8 @@ def _with_comments(lines: list[str], number: int, lowest: int) -> int:
 
 
 def _python(text: str) -> list[tuple[int, str]] | None:
+    if len(text) > _LARGEST_PARSED:
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes in somebody else's strings

@@ -37,7 +37,7 @@ def text_of(data: bytes, *, said: str | None = None) -> str:
     for known in ("utf-8", said or "utf-8"):
         try:
             return _clean(data.decode(known))
-        except (UnicodeDecodeError, LookupError):
+        except (UnicodeError, LookupError):
             continue
     return _clean(data.decode("cp1252", "replace"))
 

@@ -10,7 +10,7 @@ from llm_deploy.rag.loaders import Block, Document, UnreadableError
 from llm_deploy.rag.loaders.encoding import text_of
 
 if TYPE_CHECKING:
-    from selectolax.lexbor import LexborNode
+    from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset=[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _LEFT_OUT = (
@@ -24,6 +24,14 @@ _BREAKS = frozenset(_BREAK_TAGS.split())
 _CELLS = frozenset({"td", "th"})
 _HEADING = re.compile(r"h[1-6]")
 _MOST_TAGS = 50
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
+_VOID_TAGS = "area base br col dd dt embed hr img input li link meta option p source tbody td tfoot th thead tr wbr"
+_FORMAT_TAGS = "a b big code em font i nobr s small strike strong tt u"
+_ENDS_ITSELF, _OPENED_AGAIN = frozenset(_VOID_TAGS.split()), frozenset(_FORMAT_TAGS.split())
+"""The second are opened again in each paragraph where they were left open: nodes are made that nobody wrote."""
+_MOST_NESTING, _MOST_OPENED_AGAIN = 250_000_000, 3_000_000
+"""Sums of the depths of all tags, which is what parsing takes: a second, and a gigabyte. An honest page of 20 MB has
+ten million, and half of one."""
 _HEAD_BYTES = 2048
 _DEEPEST = 400
 """Levels of elements; what is nested deeper comes out as its bare text."""
@@ -34,14 +42,33 @@ def load(source: str, data: bytes) -> Document:
     from selectolax.lexbor import LexborHTMLParser, SelectolaxError  # noqa: PLC0415 - part of an extra
 
     said = _CHARSET.search(data[:_HEAD_BYTES])
+    text = text_of(data, said=said.group(1).decode("ascii") if said else None)
+    _check_nesting(text)
     try:
-        tree = LexborHTMLParser(text_of(data, said=said.group(1).decode("ascii") if said else None))
+        return _read(source, LexborHTMLParser(text))
     except SelectolaxError as error:
         raise UnreadableError(f"no HTML: {error}") from error
+
+
+def _check_nesting(text: str) -> None:
+    depth = again = work = nodes = 0
+    for closes, name in _TAG.findall(text):
+        step = -1 if closes else 1
+        if name.lower() in _OPENED_AGAIN:
+            again = max(0, again + step)
+        if name.lower() not in _ENDS_ITSELF:
+            depth = max(0, depth + step)
+        work, nodes = work + depth, nodes + again
+    if work > _MOST_NESTING or nodes > _MOST_OPENED_AGAIN:
+        raise UnreadableError("nested too deeply")
+
+
+def _read(source: str, tree: LexborHTMLParser) -> Document:
     title, language, tags = _facts(tree)
     for selector in _LEFT_OUT:
         for node in tree.css(selector):
-            node.decompose()
+            if node.parent is not None and node.parent.tag != "-document":
+                node.decompose()
     body = tree.css_first("main") or tree.css_first("article") or tree.body
     blocks = tuple(_Reader().blocks(body)) if body is not None else ()
     first = next((each.section for each in blocks if each.section), "").split(" > ")[0]

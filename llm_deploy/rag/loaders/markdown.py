@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llm_deploy.rag.loaders import Block, Document
+from llm_deploy.rag.loaders import DAMAGED, Block, Document
 from llm_deploy.rag.loaders.encoding import text_of
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -40,7 +40,7 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
         return {}, text
     try:
         fields = yaml.safe_load(found.group(1))
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, *DAMAGED):
         return {}, text
     return (fields, text[found.end() :]) if isinstance(fields, dict) else ({}, text)
 
@@ -78,6 +78,8 @@ def _below(title: str, section: str) -> str:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - anything YAML holds
+    if isinstance(value, int) and value.bit_length() > _LONGEST_FIELD:
+        return ""  # Python refuses to write out very long numbers
     return " ".join(str(value).split())[:_LONGEST_FIELD] if isinstance(value, str | int | float) else ""
 
 

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from llm_deploy.rag.loaders import Block, Document, UnreadableError
+from llm_deploy.rag.loaders import DAMAGED, Block, Document, UnreadableError
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
 MOST_PAGES = 5000
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, AssertionError, OverflowError)
-"""What pypdf lets through for files that break the rules, beside its own errors."""
+MOST_CHARACTERS = 5_000_000
+"""Of text. A file of some kilobytes can unpack to gigabytes; a thousand dense pages have four million."""
 
 
 def load(source: str, data: bytes) -> Document:
@@ -29,16 +29,21 @@ def load(source: str, data: bytes) -> Document:
         if reader.is_encrypted and not reader.decrypt(""):
             raise UnreadableError("encrypted")
         blocks = tuple(_pages(reader))
-        return Document(source, "pdf", blocks, title=_title(reader))
-    except (PyPdfError, *_DAMAGED) as error:
+        left_out = len(reader.pages) - len(blocks)
+        note = f"the last {left_out} of {len(reader.pages)} pages are left out: too much text" if left_out else ""
+        return Document(source, "pdf", blocks, title=_title(reader), note=note)
+    except (PyPdfError, *DAMAGED) as error:
         raise UnreadableError(f"damaged PDF: {error}"[:200]) from error
 
 
 def _pages(reader: PdfReader) -> Iterator[Block]:
+    left = MOST_CHARACTERS
     for number, page in enumerate(reader.pages, 1):
-        if number > MOST_PAGES:
+        if number > MOST_PAGES or left <= 0:
             return
-        yield Block(_joined(page.extract_text() or ""), page=number)
+        text = page.extract_text() or ""
+        left -= len(text)
+        yield Block(_joined(text), page=number)
 
 
 def _title(reader: PdfReader) -> str:

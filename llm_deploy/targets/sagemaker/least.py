@@ -35,6 +35,8 @@ _IN_STACKS: Mapping[str, frozenset[str]] = {
     ALARM: frozenset({"UntagAlarms"}),
 }
 """Statements of the stack's template that only deployments with a kind need."""
+_OF_QUEUES = frozenset({"InvokeQueues"})
+"""No spec makes an asynchronous endpoint; the roles' policies are for those of others under the prefix too."""
 _OF_INSTANCES = frozenset({"ScaleInstances", "InstanceAlarms"})
 _OF_COPIES = frozenset({"ScaleCopies", "CopyAlarms"})
 
@@ -80,7 +82,7 @@ def _templates(
 def _unneeded(wanted: Mapping[str, Resource]) -> frozenset[str]:
     """What is not there needs nothing; what scales is either the machines of a model or the copies of a component."""
     absent = (sids for kind, sids in _IN_STACKS.items() if kind not in wanted)
-    return (_OF_INSTANCES if INFERENCE_COMPONENT in wanted else _OF_COPIES).union(*absent)
+    return (_OF_INSTANCES if INFERENCE_COMPONENT in wanted else _OF_COPIES).union(_OF_QUEUES, *absent)
 
 
 def _scope(resolved: ResolvedSpec, wanted: Mapping[str, Resource]) -> Scope:

@@ -13,7 +13,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from llm_deploy.client.langchain import ChatLlmDeploy
 
 
-class TestUnit(ChatModelUnitTests):  # type: ignore[misc]  # as above
+class TestUnit(ChatModelUnitTests):  # type: ignore[misc]  # of an environment of its own
     """What needs no model."""
 
     @property
@@ -27,7 +27,7 @@ class TestUnit(ChatModelUnitTests):  # type: ignore[misc]  # as above
         return {"target": "http://127.0.0.1:9/v1", "model": "tiny"}
 
 
-class TestIntegration(ChatModelIntegrationTests):  # type: ignore[misc]  # as above
+class TestIntegration(ChatModelIntegrationTests):  # type: ignore[misc]  # of an environment of its own
     """What needs one; the stand-in's template has no tools."""
 
     @property

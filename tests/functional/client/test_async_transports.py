@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from llm_deploy.aws import Session
-from llm_deploy.client import pool_async
+from llm_deploy.client import connection_async, pool_async
 from llm_deploy.client.http_async import AsyncHttpTransport
 from llm_deploy.client.patience import Patience
 from llm_deploy.client.sagemaker_async import AsyncSagemakerTransport
@@ -441,7 +441,7 @@ def test_many_clients_that_leave_early_leave_nothing_behind(run: Run) -> None:
         await asyncio.to_thread(wait_until, lambda: open_files() <= before)
         gc.collect()
         await asyncio.sleep(0)
-        assert sum(type(each) is pool_async.Connection for each in gc.get_objects()) <= 1
+        assert sum(type(each) is connection_async.Connection for each in gc.get_objects()) <= 1
         await of.aclose()
 
     with transport(ANSWER, Reply(parts=(b"one",), end="hang")) as (of, _):

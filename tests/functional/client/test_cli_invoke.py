@@ -24,6 +24,7 @@ from tests.fakes.runtime_server import (
     RuntimeServer,
     control_error,
     invocation,
+    invocation_error,
     payload_part,
     response_stream,
     serving,
@@ -243,3 +244,20 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(tmp_path: Path) -> None:
             program.close()
     spoken = [message["content"] for message in asked(server)[1]["messages"]]
     assert spoken == ["tell me", "endless", "again"]
+
+
+def test_a_person_goes_on_after_any_error(tmp_path: Path) -> None:
+    """Also after one of permissions or of the network; what was not answered is not in the conversation."""
+    denied = invocation_error(403, "AccessDeniedException", Message="not authorized to perform")
+    with cloud(denied, said(""), said("fine")) as (server, environment):
+        program = TerminalProgram(tmp_path, environment, "chat", "twin")
+        try:
+            for message, answer in (("one", "error:"), ("two", "ended by"), ("three", "fine")):
+                program.wait_for("> ")
+                program.type(f"{message}\n")
+                program.wait_for(answer)
+            program.type("/exit\n")
+            assert program.process.wait(20) == 0
+        finally:
+            program.close()
+    assert [message["content"] for message in asked(server)[2]["messages"]] == ["three"]

@@ -31,9 +31,11 @@ def session(pointed_at_it: dict[str, str]) -> Session:
     )
 
 
-@pytest.fixture(scope="module", params=["tgi", "vllm", "lmi"])
+@pytest.fixture(
+    scope="module", params=["tgi", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vllm", "lmi"))]
+)
 def deployed(request: pytest.FixtureRequest, local_cloud: Terminal) -> Iterator[str]:
-    """The name of an endpoint with this engine."""
+    """The name of an endpoint with this engine; the dialects of the others are also asked in test_model_server.py."""
     name = f"client-{request.param}"
     settings = ("--set", f"engine={request.param}", "--set", f"name={name}")
     local_cloud.run("deploy-endpoint", str(ROOT / "configs" / "smollm2.yaml"), *settings, "--yes")

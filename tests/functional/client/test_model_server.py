@@ -206,6 +206,7 @@ class City(BaseModel):
     city: str
 
 
+@pytest.mark.slow  # its rules are proved without a model in tests/unit/client/test_langchain.py
 def test_langchain(server: Running) -> None:
     """Whole, streamed, on an event loop, with usage, and as an object of a schema."""
     model = ChatLlmDeploy(target=f"{server.url}/v1", model="tiny", max_tokens=8, temperature=0, seed=1)

@@ -116,6 +116,7 @@ CALLS: dict[str, tuple[Call, list[Reply]]] = {
         lambda llm: llm.embed(["a"] * 33),
         [invocation([[1.0, 0.0]] * 32), invocation([[0.0, 1.0]])],
     ),
+    "embed, many, one part refused": (lambda llm: llm.embed(["a"] * 33), [invocation([[1.0, 0.0]] * 32), REFUSED]),
     "request": (lambda llm: llm.request("Hi", max_new_tokens=3, seed=4, typical_p=0.5), [TGI]),
     "defaults": (lambda llm: llm.defaults(), [TGI]),
     "inference, of nothing": (lambda llm: llm.inference(), [TGI]),

@@ -202,7 +202,9 @@ def test_an_endpoint_without_a_queue_gives_no_tickets() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"inference_id": 1}', '{"inference_id": "1", "output_location": "https://elsewhere/x"}',
-     '{"inference_id": "1", "output_location": "s3://bucket"}', '{"a": 1}'],
+     '{"inference_id": "1", "output_location": "s3://bucket"}', '{"a": 1}',
+     '{"inference_id": "1", "output_location": 5}', '{"inference_id": "1", "output_location": ["s3://bucket/key"]}',
+     '{"inference_id": 1, "output_location": "s3://bucket/key"}'],
 )  # fmt: skip
 def test_what_is_no_ticket_is_refused(text: str) -> None:
     """It may come from anywhere, and says what is read with our credentials."""

@@ -57,9 +57,9 @@ NO_CAPACITY = (
 ANSWER = invocation([{"generated_text": " Paris", "details": {"finish_reason": "eos_token", "generated_tokens": 1}}])
 
 
-@pytest.fixture(autouse=True, params=["fast", "botocore"])
+@pytest.fixture(autouse=True, params=["fast", pytest.param("botocore", marks=pytest.mark.slow)])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every rule here holds for the client's own path and for botocore's."""
+    """Every rule here holds for the client's own path and for botocore's, whose sameness test_wire_parity.py proves."""
     monkeypatch.setenv("LLMDEPLOY_CLIENT", request.param)
     return str(request.param)
 

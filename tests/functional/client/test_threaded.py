@@ -69,6 +69,20 @@ def test_a_cancelled_read_loses_nothing_and_a_closed_stream_leaves() -> None:
         asyncio.run(work(transport(server.url)))
 
 
+def test_closing_leaves_a_stream_that_is_read_alone() -> None:
+    """As on the client's own path: idle connections are closed, and what is under way goes on to its end."""
+
+    async def work(of: AsyncSagemakerTransport) -> None:
+        opened = await of.stream(b"{}")
+        assert await opened.read() == b"one"
+        await of.aclose()
+        assert [await opened.read() for _ in range(2)] == [b"two", b""]
+        await opened.aclose()
+
+    with serving(response_stream([payload_part(b"one"), payload_part(b"two")])) as server:
+        asyncio.run(work(transport(server.url)))
+
+
 def test_many_streams_are_read_at_once() -> None:
     """More than the loop's own threads would take."""
 

@@ -86,6 +86,27 @@ class Account:
             client.delete_role(RoleName=name)
 
 
+@contextmanager
+def queue_over(name: str, account: Account) -> Iterator[str]:
+    """Another endpoint over the same model, that is asynchronous; an administrator's work, for a while."""
+    client, queue = account.client("sagemaker"), f"{name}-queue"
+    config = client.describe_endpoint_config(
+        EndpointConfigName=client.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    )
+    answers = {"OutputConfig": {"S3OutputPath": "s3://proof-answers/out", "S3FailurePath": "s3://proof-answers/failed"}}
+    client.create_endpoint_config(
+        EndpointConfigName=queue, ProductionVariants=config["ProductionVariants"], AsyncInferenceConfig=answers
+    )
+    client.create_endpoint(EndpointName=queue, EndpointConfigName=queue)
+    client.get_waiter("endpoint_in_service").wait(EndpointName=queue, WaiterConfig={"Delay": 1})
+    try:
+        yield queue
+    finally:
+        client.delete_endpoint(EndpointName=queue)
+        client.get_waiter("endpoint_deleted").wait(EndpointName=queue, WaiterConfig={"Delay": 1})
+        client.delete_endpoint_config(EndpointConfigName=queue)
+
+
 def wait_for_iam() -> None:
     """Let what was changed in IAM reach the other services; the record has no event for it."""
     time.sleep(PROPAGATION_S)

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 from botocore.exceptions import ClientError
 
-from llm_deploy.client.endpoint import LLMInferenceSagemakerEndpoint
+from llm_deploy.client.endpoint import LLMInferenceHttpEndpoint, LLMInferenceSagemakerEndpoint
 from llm_deploy.dialects.types import GenerationRequest
 from llm_deploy.resource import TAG_DEPLOYMENT
 from llm_deploy.targets import deployment, teardown
@@ -27,6 +27,7 @@ from tests.functional.enforcement.conftest import (
     acting_as,
     delete,
     deploy,
+    queue_over,
     spec_of,
 )
 from tests.functional.enforcement.grants import WISH, Case, Document, Role, check, sids, unused
@@ -69,6 +70,16 @@ class Narrow(Role):
         """As a client does."""
         endpoint = LLMInferenceSagemakerEndpoint(name, session=self.connection.session)
         endpoint.generate(GenerationRequest(prompt="The capital of France is", max_new_tokens=2))
+
+    def ask_with_a_token(self, name: str) -> None:
+        """As a program does that speaks OpenAI."""
+        endpoint = LLMInferenceSagemakerEndpoint(name, session=self.connection.session, via="openai")
+        endpoint.chat("Say hello.", max_new_tokens=2)
+
+    def put_into_a_queue(self, name: str) -> None:
+        """As a client of an asynchronous endpoint does."""
+        endpoint = LLMInferenceSagemakerEndpoint(name, session=self.connection.session, via="queue")
+        endpoint.submit(GenerationRequest(prompt="The capital of France is", max_new_tokens=2))
 
     def read_log(self, name: str) -> None:
         """As `logs`."""
@@ -147,6 +158,8 @@ CASES: tuple[Case[Narrow], ...] = (
     Case("ReadTargetTags", lambda at: at.look(MACHINES)),
     Case("FindPolicies", lambda at: at.look(MACHINES)),
     Case("Invoke", lambda at: at.ask(MACHINES)),
+    Case("InvokeQueues", lambda at: at.put_into_a_queue(MACHINES)),
+    Case("InvokeWithTokens", lambda at: at.ask_with_a_token(MACHINES)),
 )
 
 
@@ -161,6 +174,8 @@ def record(narrow: Terminal, account: Account) -> list[Document]:
         narrow.run("status", name)
         narrow.run("invoke", name, "The capital of France is", "--max-new-tokens", "2")
         narrow.run("invoke", name, "The capital of France is", "--max-new-tokens", "2", "--stream")
+        by_token = narrow.run("token", name, "--json").json
+        LLMInferenceHttpEndpoint(by_token["base_url"], api_key=by_token["api_key"]).chat("Hi", max_new_tokens=2)
         narrow.run("logs", name)
         changes = (
             "limits.max_input_tokens=1024",
@@ -174,6 +189,9 @@ def record(narrow: Terminal, account: Account) -> list[Document]:
         narrow.run("history", name)
         narrow.run("rollback", name, "--yes")
         narrow.run("gc")
+        if endpoint_type == "model":
+            with queue_over(name, account) as queue:
+                Narrow(account, acting_as(WISH.deploy_role_arn, narrow)).put_into_a_queue(queue)
         narrow.run("delete-endpoint", name, "--logs", "--yes")
     return account.record(DEPLOYER)
 

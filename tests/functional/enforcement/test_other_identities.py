@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from llm_deploy.client.endpoint import LLMInferenceHttpEndpoint, LLMInferenceSagemakerEndpoint
+from llm_deploy.dialects.types import GenerationRequest
 from llm_deploy.errors import LlmDeployError
 from llm_deploy.spec import Place
 from llm_deploy.targets.registry import Connection
@@ -24,6 +26,7 @@ from tests.functional.enforcement.conftest import (
     acting_as,
     delete,
     deploy,
+    queue_over,
     spec_of,
     wait_for_iam,
 )
@@ -38,12 +41,13 @@ NOT_EMULATED = {"logs:DescribeLogStreams", "cloudwatch:PutMetricData", "cloudwat
 """What AWS documents for the execution role and the local cloud does not do with it; the report of the enforcement
 names them."""
 NAME = f"{PREFIX}-exec"
+ASKED = GenerationRequest(prompt="The capital of France is", max_new_tokens=2)
 PROMPT = ("The capital of France is", "--max-new-tokens", "2")
 
 
 @pytest.mark.row("T1")
 def test_who_may_only_invoke_invokes_and_does_nothing_else(narrow: Terminal, account: Account) -> None:
-    """Whole answers and streams, of both types; everything else is refused."""
+    """Whole answers and streams, of both types, with a token too, and through a queue; everything else is refused."""
     names = {f"{PREFIX}-called-{word}": word for word in ("inference-component", "model")}
     role = f"{PREFIX}-invoker"
     for name, word in names.items():
@@ -55,12 +59,19 @@ def test_who_may_only_invoke_invokes_and_does_nothing_else(narrow: Terminal, acc
                 assert "Paris" in narrow.run("invoke", name, *PROMPT, *component, *stream, LLMDEPLOY_ROLE_ARN=arn).out
             for command in (("status", name), ("logs", name), ("delete-endpoint", name, "--yes"), ("list",)):
                 assert "not authorized" in narrow.run(*command, code=5, LLMDEPLOY_ROLE_ARN=arn).err
+            by_token = narrow.run("token", name, *component, "--json", LLMDEPLOY_ROLE_ARN=arn).json
+            LLMInferenceHttpEndpoint(by_token["base_url"], api_key=by_token["api_key"]).chat("Hi", max_new_tokens=2)
+        with queue_over(f"{PREFIX}-called-model", account) as queue:
+            session = acting_as(arn, narrow).session
+            assert LLMInferenceSagemakerEndpoint(queue, session=session, via="queue").submit(ASKED).output_location
         allowed = {entry["action"] for entry in account.record(role) if entry["allowed"]}
     for name in names:
         narrow.run("delete-endpoint", name, "--yes")
     assert allowed - {"sts:GetCallerIdentity"} == {
         "sagemaker:InvokeEndpoint",
         "sagemaker:InvokeEndpointWithResponseStream",
+        "sagemaker:InvokeEndpointAsync",
+        "sagemaker:CallWithBearerToken",
     }
 
 

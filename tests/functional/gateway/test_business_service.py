@@ -169,6 +169,7 @@ def test_rag_answers_from_documents_with_citations(monolith: Running) -> None:
         ({"query": ""}, 422),
         ({"query": "x", "k": 0}, 422),
         ({"query": "x", "filters": {"no": 1}}, 422),
+        ({"query": "x", "filters": {"page": 10**30}}, 422),
         ([], 422),
     ],
 )
@@ -177,6 +178,8 @@ def test_wrong_queries_are_refused_in_the_services_shape(monolith: Running, aske
     refused = monolith.post("/rag", asked)
     assert refused.status_code == status
     assert refused.json()["error"]["code"] == "invalid_request"
+    if isinstance(asked, dict):
+        assert monolith.post("/rag", {**asked, "stream": True}).status_code == status
 
 
 def test_keys_budgets_and_usage_hold_over_http(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,19 @@ def test_wrong_words_are_refused(here: Terminal) -> None:
     assert "hex digits" in here.run("traces", "show", "what?", code=3).err
     assert "--since" in here.run("traces", "list", "--since", "yesterday", code=3).err
     assert "--otlp" in here.run("traces", "export", "--otlp", "backend:4318", code=3).err
+
+
+def test_a_single_command_leaves_a_trace_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLMDEPLOY_TRACING_* in the environment; without them nothing is imported or written."""
+    monkeypatch.setenv("LLMDEPLOY_HOME", str(tmp_path))
+    asking = [sys.executable, "-X", "importtime", "-m", "llm_deploy.cli.main", "invoke", "http://127.0.0.1:9", "hi"]
+    plain = subprocess.run(asking, capture_output=True, text=True, check=False, timeout=60)
+    assert "opentelemetry" not in plain.stderr
+    assert "llm_deploy.tracing.setup" not in plain.stderr
+    assert not list(tmp_path.rglob(STORE_NAME))
+    monkeypatch.setenv("LLMDEPLOY_TRACING_EXPORTERS", "local")
+    traced = subprocess.run(asking, capture_output=True, text=True, check=False, timeout=60)
+    assert traced.returncode == plain.returncode != 0
+    (store,) = tmp_path.rglob(STORE_NAME)
+    with sqlite3.connect(store) as database:
+        assert database.execute("select count(*) from spans").fetchone()[0] >= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +18,8 @@ from llm_deploy.bench.plot import Line, chart
 from llm_deploy.bench.prompts import Lengths, Prompts
 from llm_deploy.bench.service import LoadTest, Measured, Plan, planned, report
 from llm_deploy.bench.slo import Slo
+from llm_deploy.dialects.types import Chunk, GenerationRequest
+from llm_deploy.errors import UnreachableError
 from tests.fakes import virtual_time
 from tests.fakes.queueing_model import QueueingModel
 
@@ -43,6 +45,18 @@ def reported(plan: Plan, model: QueueingModel, stop_after_s: float | None = None
     measured = virtual_time.run(main)
     measured.phases = [each.model_copy(update={"cpu_share": 0.0}) for each in measured.phases]
     return report(measured, plan, TARGET, WORKLOAD)
+
+
+def test_a_search_ends_where_nobody_answers() -> None:
+    """When every request of the first user fails, no rates are tried."""
+
+    class Dead(QueueingModel):
+        async def _answer(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
+            await asyncio.sleep(0.1)
+            raise UnreachableError(f"nobody is there for {request}")
+            yield Chunk("")
+
+    assert [each.users for each in reported(PLAN, Dead(slots=1)).phases] == [1]
 
 
 @pytest.mark.row("T9")

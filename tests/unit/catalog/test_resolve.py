@@ -11,11 +11,11 @@ from llm_deploy.catalog import load_spec, resolve
 from llm_deploy.errors import SpecError
 from llm_deploy.settings import Settings
 from llm_deploy.spec import DeploymentSpec, Place, ResolvedSpec
+from tests.specs import CONFIGS, OWN_FILES
 
 Build = Callable[..., DeploymentSpec]
 
 ROLE = "arn:aws:iam::123456789012:role/x"
-CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def resolved(spec: DeploymentSpec, region: str = "eu-central-1") -> ResolvedSpec:
@@ -142,7 +142,7 @@ def test_a_spec_that_the_catalogue_refuses_is_not_resolved(spec_from: Build) -> 
         resolved(spec_from(instance="ml.g5.9xlarge"))
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.name)
 @pytest.mark.parametrize("endpoint_type", ["model", "inference-component"])
 def test_our_own_files_resolve_in_every_shape(path: Path, endpoint_type: str, settings: Settings) -> None:
     """The examples that people copy deploy."""

@@ -14,6 +14,7 @@ from llm_deploy.cli.config import app
 from llm_deploy.errors import SpecError
 from llm_deploy.settings import Settings
 from llm_deploy.spec.masking import MASK
+from tests.specs import OWN_FILES
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "hf_" + "A1b2" * 9
@@ -81,7 +82,7 @@ def test_validate_reports_every_problem_of_every_file() -> None:
 
 def test_validate_takes_our_own_files() -> None:
     """One line each."""
-    paths = [str(path) for path in sorted((ROOT / "configs").glob("*.yaml")) if path.name != "gateway.yaml"]
+    paths = [str(path) for path in OWN_FILES]
     assert len(run("validate", *paths).splitlines()) == len(paths)
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 import pytest
 import typer
 
+from llm_deploy.cli import main
 from llm_deploy.cli.main import COMMANDS
 
 HEAVY = ("boto3", "botocore", "pydantic", "yaml", "rich", "loguru", "llm_deploy.deploy", "llm_deploy.spec")
@@ -55,3 +56,18 @@ def test_completion_offers_commands_and_their_options() -> None:
     assert "deploy-endpoint" in offered("llmdeploy depl")
     assert "--dry-run" in offered("llmdeploy deploy-endpoint --d")
     assert "up" in offered("llmdeploy local u")
+
+
+def test_a_missing_extra_is_said_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A library of the gateway that is not installed is exit code 15 and the command that installs it."""
+
+    def command(**_: object) -> None:
+        raise ModuleNotFoundError("No module named 'orjson'", name="orjson")
+
+    monkeypatch.setattr(main, "app", command)
+    monkeypatch.setattr(main, "_start_quickly", lambda: None)
+    with pytest.raises(SystemExit, match="15"):
+        main.run()
+    assert "llm-deploy[gateway]" in capsys.readouterr().err

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -136,3 +139,32 @@ def test_without_langchain_it_says_what_is_missing() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "MissingExtraError" in done.stderr
     assert "connect" not in done.stderr
+
+
+def test_one_object_serves_one_loop_after_another_and_does_not_gather_them() -> None:
+    """A program that calls `asyncio.run` for each question keeps the first and the last loop at most."""
+
+    def loops() -> int:
+        gc.collect()
+        return sum(isinstance(each, asyncio.AbstractEventLoop) for each in gc.get_objects())
+
+    with serving(ANSWER) as server:
+        model = chat(server.url)
+        before = loops()
+        for _ in range(8):
+            assert asyncio.run(model.ainvoke("Hi")).text == "ok"
+        assert loops() - before <= 2
+
+
+def test_loops_in_several_threads_share_one_object() -> None:
+    """Closing on one loop is no trouble to another."""
+
+    async def ask(model: ChatLlmDeploy) -> str:
+        text = (await model.ainvoke("Hi")).text
+        await model.aclose()
+        return text
+
+    with serving(ANSWER) as server, ThreadPoolExecutor(4) as threads:
+        model = chat(server.url)
+        asked = [threads.submit(lambda: asyncio.run(ask(model))) for _ in range(16)]
+        assert [each.result(30) for each in asked] == ["ok"] * 16

@@ -30,6 +30,19 @@ def asked(error: errors.LlmDeployError, patience: Patience) -> int:
     return count
 
 
+class VirtualClock:
+    """Time that passes in pauses alone."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Pass it."""
+        self.pauses.append(seconds)
+        self.now_s += seconds
+
+
 @pytest.mark.parametrize("kind", MAY_HAVE_STARTED)
 def test_nothing_that_may_have_started_is_asked_again(kind: type[errors.LlmDeployError]) -> None:
     """Every class of the tree but the three that say nothing was started."""
@@ -50,6 +63,36 @@ def test_capacity_is_waited_for_only_when_asked_to() -> None:
     assert asked(errors.NoCapacityError("x"), Patience(sleep=lambda _: None)) == 1
     patience = Patience(wait_for_capacity_s=22, clock=clock, sleep=lambda _: None)
     assert asked(errors.NoCapacityError("x"), patience) == 5
+
+
+def test_nothing_is_asked_again_after_the_time_for_an_answer() -> None:
+    """Neither is a pause begun that would last until then; the time starts anew where capacity was waited for."""
+    clock = VirtualClock()
+    patience = Patience(clock=lambda: clock.now_s, sleep=clock.sleep, jitter=lambda: 1.0, wait_for_capacity_s=60)
+    kinds: Iterator[errors.LlmDeployError] = iter(
+        [errors.NoCapacityError("x"), errors.ThrottledError("x"), errors.UnreachableError("x")]
+    )
+
+    def ask() -> None:
+        raise next(kinds)
+
+    with pytest.raises(errors.UnreachableError):
+        patience.repeat(ask, within_s=1.2)
+    assert clock.pauses == [6.25, 0.5]
+
+
+def test_a_throttled_question_does_not_end_a_long_wait_for_capacity() -> None:
+    """However often it was refused for want of a copy before."""
+    clock = VirtualClock()
+    patience = Patience(clock=lambda: clock.now_s, sleep=clock.sleep, jitter=lambda: 0.5, wait_for_capacity_s=600)
+    refusals: list[errors.LlmDeployError] = [errors.NoCapacityError("x")] * 20 + [errors.ThrottledError("x")]
+
+    def ask() -> str:
+        if refusals:
+            raise refusals.pop(0)
+        return "answer"
+
+    assert patience.repeat(ask) == "answer"
 
 
 def test_the_answer_after_a_refusal_is_given() -> None:

@@ -218,16 +218,17 @@ def test_without_credentials_it_is_said_so() -> None:
 class Source:
     """What renews credentials: new ones each time, for as long as it can."""
 
-    def __init__(self, *, fails_after: int = 100) -> None:
+    def __init__(self, *, fails_after: int = 100, lasts_s: float = 1) -> None:
         self.count = 0
         self.fails_after = fails_after
+        self.lasts_s = lasts_s
 
     def __call__(self) -> dict[str, str]:
-        """New credentials, which run out at once."""
+        """New credentials, which run out soon."""
         self.count += 1
         if self.count > self.fails_after:
             raise botocore.exceptions.CredentialRetrievalError(provider="test", error_msg="gone")
-        soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+        soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.lasts_s)
         return {"access_key": f"ASIA{self.count}", "secret_key": "s", "token": "t", "expiry_time": soon.isoformat()}
 
 
@@ -252,4 +253,31 @@ def test_a_renewal_that_fails_is_an_error_of_ours() -> None:
     """With a hint, not a traceback of botocore's."""
     credentials = renewing(Source(fails_after=1))
     with pytest.raises(CredentialsError, match="gone"):
+        credentials.keys()
+
+
+@pytest.mark.parametrize("lasts_s", [30, 12 * 60])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_renewed_is_not_asked_for_again_at_once(lasts_s: float, fails: bool) -> None:  # noqa: FBT001 - a parameter
+    """Each request renews before it signs, in a thread where it is a loop's: signing itself must then ask nobody.
+
+    botocore asks for each request when the end is near: the new ones may run out soon too, and in the time in which it
+    is content with the old ones it hides that there are no new ones.
+    """
+    source = Source(fails_after=1 if fails and lasts_s > 600 else 100, lasts_s=lasts_s)
+    credentials = renewing(source)
+    renewal = credentials.renewal()
+    assert renewal is not None
+    renewal()
+    asked = source.count
+    assert asked == 2
+    assert credentials.keys() is credentials.keys()
+    assert credentials.renewal() is None
+    assert source.count == asked
+
+
+def test_new_credentials_that_have_run_out_too_are_an_error_of_ours() -> None:
+    """For botocore it is an exception of Python's."""
+    credentials = renewing(Source(lasts_s=-1))
+    with pytest.raises(CredentialsError, match="expired"):
         credentials.keys()

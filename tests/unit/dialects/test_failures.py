@@ -45,6 +45,14 @@ def test_the_status_says_the_class(status: int, kind: type[LlmDeployError]) -> N
     assert "its own words" in error.message
 
 
+@pytest.mark.parametrize(("status", "kind"), [(401, CredentialsError), (403, AccessDeniedError)])
+@pytest.mark.parametrize("named", ["invalid_request_error", "BadRequestError", "validation"])
+def test_a_wrong_key_is_no_malformed_request(status: int, kind: type[LlmDeployError], named: str) -> None:
+    """OpenAI and SageMaker's path name both alike; changing the request would not help."""
+    body = json.dumps({"error": {"message": "Incorrect API key", "type": named, "code": "invalid_api_key"}})
+    assert type(model_error(body, status=status)) is kind
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -119,6 +119,14 @@ def test_calls_of_another_shape_are_a_wire_format_error(calls: object) -> None:
         dialect("openai").decode(body.encode())
 
 
+@pytest.mark.parametrize("piece", ["x", {"index": []}, {"index": {}}, {"function": "x"}, {"function": [1]}])
+def test_pieces_of_another_shape_are_a_wire_format_error(piece: object) -> None:
+    """When they are read, not when somebody puts them together."""
+    data = json.dumps({"choices": [{"delta": {"tool_calls": [piece]}}]}).encode()
+    with pytest.raises(WireFormatError):
+        list(decode_stream([b"data: " + data + b"\n\n"], dialect("openai").stream_decoder()))
+
+
 CALLS = st.lists(st.builds(ToolCall, st.text("abc123", min_size=1), st.text("abc_", min_size=1), st.text()), max_size=4)
 
 

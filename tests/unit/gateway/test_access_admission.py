@@ -78,7 +78,7 @@ def test_a_key_is_known_by_its_whole_secret(desk: Desk) -> None:
         (None, "none was sent"),
         ("", "begin with llmd_"),
         ("llmd_short", "10 characters"),
-        (new_key().secret, "not known"),
+        pytest.param(new_key().secret, "not known", id="unknown"),
     ],
     ids=["none", "empty", "short", "another"],
 )

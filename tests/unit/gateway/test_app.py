@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +17,14 @@ from llm_deploy.errors import (
     LlmDeployError,
     NoCapacityError,
     OverloadedError,
+    RateLimitedError,
     StreamBrokenError,
     UnreachableError,
 )
+from llm_deploy.gateway import pages
 from llm_deploy.gateway.app import Gateway
+from llm_deploy.gateway.journal import Journal
+from llm_deploy.gateway.refusals import refusal
 from tests.fakes.gateways import KEY, Browser, FakeAccess, answer, chat, chunks, client, gateway
 from tests.fakes.transports import FakeTransport
 
@@ -379,3 +384,123 @@ async def until(true: Any, seconds: float = 5.0) -> None:  # noqa: ANN401 - a ca
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.005)
+
+
+def test_a_reader_that_takes_nothing_is_dropped_while_it_is_told_of_an_error() -> None:
+    """A refusal, or the event that ends a stream whose time is over, waits no longer for a reader than an answer."""
+
+    async def refused() -> None:
+        made, _ = gateway({"twin": [FakeTransport(answer=b"x")]}, limits={"stall_s": 0.05})
+        async with made.running():
+            browser = Browser(b"{", stuck=True)
+            async with asyncio.timeout(5):
+                await browser.ask(made)
+        assert at_rest(made)
+
+    async def late() -> None:
+        transport = FakeTransport(parts=chunks("a"), hangs=True)
+        made, access = gateway({"twin": [transport]}, limits={"stall_s": 0.05}, models={"twin": {"timeout_s": 0.3}})
+        async with made.running():
+            browser = Browser(chat(stream=True))
+            task = asyncio.create_task(browser.ask(made))
+            while not browser.sent:  # noqa: ASYNC110 - the fake has no event for it
+                await asyncio.sleep(0.01)
+            browser.stuck = True
+            async with asyncio.timeout(5):
+                await task
+        assert at_rest(made)
+        assert len(access.permits[0].settled) == 1
+
+    asyncio.run(refused())
+    asyncio.run(late())
+
+
+def test_the_log_takes_any_line(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Lone surrogates of an engine, and bodies nested deeper than the writer goes, do not end the log."""
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    out = io.BytesIO()
+
+    async def go() -> None:
+        made, _ = gateway({})
+        journal = Journal(made.metrics, requests=True, out=out)
+        journal.write({"message": "\ud800"})
+        journal.write({"body": deep})
+        await asyncio.sleep(0.3)
+        journal.write({"message": "last"})
+        journal.close()
+
+    asyncio.run(go())
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line.get("message") for line in lines] == ["\ud800", None, "last"]
+    assert not capfdbinary.readouterr().err
+
+
+def test_a_body_that_is_nested_too_deeply_is_refused() -> None:
+    """What can be read and not be written again is the caller's error, and no traceback."""
+    body = chat()[:-1] + b',"x":' + b"[" * 1010 + b"]" * 1010 + b"}"
+    made, access = gateway({"twin": [FakeTransport(answer=answer())]})
+    assert ask(made, body).status_code == 400
+    assert access.permits[0].settled == [(0, 0)]
+
+
+def test_the_log_holds_no_words_of_an_answer_that_cannot_be_read() -> None:
+    """Unless prompts are wanted there: what a model said is no less personal."""
+
+    def log(**logs: bool) -> str:
+        made, _ = gateway({"twin": [FakeTransport(answer=b"my diary")]}, logs={"requests": False, **logs})
+        made.journal._out = out = io.BytesIO()
+        ask(made, chat())
+        return out.getvalue().decode()
+
+    assert "WireFormatError" in log()
+    assert "diary" not in log()
+    assert "diary" in log(prompts=True)
+
+
+@pytest.mark.parametrize(("wait_s", "repeat"), [(2.5, "true"), (60, "true"), (61, "false"), (40_000, "false")])
+def test_clients_are_not_told_to_try_again_within_a_wait_that_they_do_not_keep(wait_s: float, repeat: str) -> None:
+    """The official clients wait for a minute at most, and would use up their tries in vain."""
+    told = dict(refusal(RateLimitedError("used up", retry_after_s=wait_s)).headers())
+    assert told[b"x-should-retry"] == repeat.encode()
+    assert told[b"retry-after"] == str(math.ceil(wait_s)).encode()
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/readyz", "/docs", "/openapi.json", "/nothing"])
+def test_pages_are_kept_from_web_pages_too(path: str) -> None:
+    """Without keys, names of models and addresses of backends are for this machine; and all have the safety headers."""
+
+    async def go(host: str) -> httpx.Response:
+        made, _ = gateway({"twin": [FakeTransport()]}, keys="off")
+        async with client(made) as it:
+            return await it.get(path, headers={"host": host})
+
+    assert asyncio.run(go("rebound.evil.example")).status_code == 403
+    response = asyncio.run(go("127.0.0.1:8000"))
+    assert response.status_code == (404 if path == "/nothing" else 200)
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_readiness_tries_each_place_once_and_all_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many backends are away, and however many ask; else a load balancer would give up before the answer."""
+    tried: list[int] = []
+
+    async def connects(_host: str, port: int) -> bool:
+        tried.append(port)
+        await asyncio.sleep(0.1)
+        return port == 9
+
+    monkeypatch.setattr(pages, "_connects", connects)
+
+    async def go() -> list[httpx.Response]:
+        made, _ = gateway({f"m{number}": [FakeTransport()] for number in range(10)})
+        async with client(made) as it:
+            for number, model in enumerate(made.generations.models.values(), start=1):
+                model.backends[0].place = f"http://fake:{number}"
+            async with asyncio.timeout(0.8):
+                return await asyncio.gather(*(it.get("/readyz") for _ in range(3)))
+
+    responses = asyncio.run(go())
+    assert sorted(tried) == list(range(1, 11))
+    assert all(response.json()["models"] == {f"m{n}": n == 8 for n in range(10)} for response in responses)

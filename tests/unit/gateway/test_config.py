@@ -7,9 +7,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from llm_deploy.errors import SpecError
+from llm_deploy.gateway.config import Backend, Limits
 from llm_deploy.gateway.config_file import check_openness, is_loopback, json_schema, load
+from llm_deploy.gateway.generations import HOT_ROUTES
 from llm_deploy.gateway.opening import revealed
 from scripts import gateway_schema
 
@@ -113,3 +116,17 @@ def test_a_bare_off_turns_keys_off_on_loopback_only(tmp_path: Path) -> None:
 def test_loopback(host: str, expected: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Only what the system keeps on this machine."""
     assert is_loopback(host) is expected
+
+
+def test_an_address_holds_no_password() -> None:
+    """Logs, metrics and spans name backends by their address."""
+    with pytest.raises(ValidationError, match="user or password"):
+        Backend(url="http://me:secret@10.0.0.7:8000/v1")
+
+
+def test_a_limit_of_a_route_that_is_none_is_refused() -> None:
+    """A mistyped path would be no limit at all; every route that is met at the desk may have one."""
+    for route in (*HOT_ROUTES, "/rag"):
+        assert Limits.model_validate({"routes": {route: 1}}).routes
+    with pytest.raises(ValidationError):
+        Limits.model_validate({"routes": {"/v1/chat": 1}})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
 from itertools import count
 
+import pytest
 from hypothesis import given, strategies as st
 
 from llm_deploy.errors import (
@@ -20,7 +22,7 @@ from llm_deploy.errors import (
 )
 from llm_deploy.gateway import config as documents
 from llm_deploy.gateway.asked import read
-from llm_deploy.gateway.backends import Backend, single_lane
+from llm_deploy.gateway.backends import Backend, Lane, Speech, single_lane
 from llm_deploy.gateway.routing import NOT_STARTED, ServedModel
 from tests.fakes.gateways import answer, chat
 from tests.fakes.transports import FakeTransport
@@ -101,3 +103,41 @@ def _asked_twice(error: LlmDeployError) -> bool:
     with contextlib.suppress(type(error)):
         asyncio.run(made.call(read("chat", chat())))
     return bool(second.bodies)
+
+
+def test_a_request_goes_to_a_backend_that_takes_its_kind() -> None:
+    """A model whose backends differ answers whatever one of them answers; weights count among those."""
+    chats = FakeTransport(answer=answer())
+    native = Backend("native", {"chat": Lane(chats, "openai")})
+    other = FakeTransport(answer=answer())
+    made = model(native, backend("other", other))
+    asyncio.run(made.call(read("completion", b'{"model":"m","prompt":"hi"}')))
+    assert (len(chats.bodies), len(other.bodies)) == (0, 1)
+    with contextlib.suppress(InferenceRequestError):
+        asyncio.run(model(native).call(read("completion", b'{"model":"m","prompt":"hi"}')))
+    assert not chats.bodies
+
+
+def test_what_a_caller_got_wrong_is_no_failure_of_a_backend() -> None:
+    """Else one caller's 400s would look like an outage in the metrics."""
+    told: list[LlmDeployError] = []
+    for error in (InferenceRequestError("no"), UnreachableError("away")):
+        made = model(backend("a", FakeTransport(failure=error)))
+        made.failed_over = lambda _backend, error: told.append(error)
+        with contextlib.suppress(LlmDeployError):
+            asyncio.run(made.call(read("chat", chat("m"))))
+    assert [type(error) for error in told] == [UnreachableError]
+
+
+@pytest.mark.parametrize("speech", ["tgi", "lmi"])
+def test_a_body_is_not_taken_for_another_kind_of_request(speech: Speech) -> None:
+    """Where one address takes both, the bounds of chats hold for chats, and those of prompts for prompts."""
+    transport = FakeTransport(answer=answer())
+    made = model(Backend("a", single_lane(transport, speech)))
+    more = {"inputs": "x", "prompt": "x", "parameters": {"max_new_tokens": 10**6}}
+    asyncio.run(made.call(read("chat", chat("m", **more))))
+    prompt = {"inputs": "x", "messages": [{"role": "user", "content": "x"}], "max_tokens": 10**6, "prompt": "x"}
+    asyncio.run(made.call(read("generate", json.dumps(prompt).encode())))
+    first, second = map(json.loads, transport.bodies)
+    assert not first.keys() & more.keys()
+    assert second.keys() == {"inputs", "parameters", "stream"}

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 
+from llm_deploy.gateway.answers.heard import LONGEST, Heard
 from llm_deploy.tracing import spans
 from tests.fakes.gateways import answer, chat, chunks, client, gateway
 from tests.fakes.transports import FakeTransport
@@ -105,6 +106,34 @@ def test_a_failed_request_is_a_failed_span(recorder: Recorder) -> None:
     made, _ = gateway({"twin": [FakeTransport(answer=answer())]})
     asyncio.run(_ask(made, chat(n=5)))
     assert recorder.seen[-1].failure is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_answers_words_are_recorded_where_content_is(recorder: Recorder, *, stream: bool) -> None:
+    """Whole or streamed, with the reason of its end; and nothing reads the answer twice where content is not wanted."""
+    for captured in (False, True):
+        recorder.captures_content = captured
+        transport = FakeTransport(answer=answer("bonjour"), parts=chunks("bon", "jour"))
+        made, _ = gateway({"twin": [transport]})
+        asyncio.run(_ask(made, chat(stream=stream)))
+        seen = recorder.seen[-1].attributes
+        assert seen["gen_ai.response.finish_reasons"] == ["stop"]
+        assert ("bonjour" in str(seen.get("gen_ai.output.messages"))) is captured
+
+
+def test_what_is_heard_is_bounded_and_fails_nothing() -> None:
+    """Answers without end, and ones that cannot be read."""
+    heard = Heard()
+    for part in chunks(*["word " * 200] * 200, finish=None):
+        heard.feed(part)
+    heard.close()
+    assert len(heard.text) == LONGEST
+    for data in (b"nothing\n\n", b"data: {]\n\n", b'data: {"error":"x"}\n\n', b"\xff" * 100):
+        heard = Heard()
+        heard.feed(data)
+        heard.close()
+        heard.whole(data)
+        assert (heard.text, heard.calls) == ("", [])
 
 
 async def _ask(made: Any, body: bytes, **headers: str) -> None:  # noqa: ANN401 - a gateway

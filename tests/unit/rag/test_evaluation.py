@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,20 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(SpecError, match=r"q\.yaml"):
         load_questions(path)
+
+
+@pytest.mark.row("T7")
+def test_gain_is_measured_against_all_places() -> None:
+    """By hand: one of three wanted ones, found first; two places stay empty, and the best has three."""
+    best = 1 + 1 / math.log2(3) + 1 / 2
+    assert metrics.ndcg(["a"], ["a", "b", "c"], 4) == pytest.approx(1 / best)
+    assert metrics.ndcg(["x", "a", "b"], ["a", "b", "c"], 3) == pytest.approx((1 / math.log2(3) + 1 / 2) / best)
+    assert metrics.ndcg(["a", "b"], ["a", "b", "c"], 2) == 1
+
+
+def test_the_time_to_the_first_token_counts_once() -> None:
+    """It is part of the time to the whole answer."""
+    report = evaluation.Report(
+        "x", StepsConfig(), 4, 1, 1, 1, 1, 0, {"embed": 0.25, "first_token": 0.5, "generate": 1.0}
+    )
+    assert report.row()[7] == "1250"

@@ -106,6 +106,8 @@ def test_filters_narrow_the_search(folder: Path, filters: dict[str, Any], source
     [
         {"colour": "red"}, {"page": "3"}, {"page": True}, {"page": {"near": 3}}, {"page": {}}, {"kind": []},
         {"kind": ""}, {"kind": {"gte": "a"}}, {"modified": "yesterday"}, {"tags": ["x"] * 101}, {"title": "x" * 1001},
+        {"page": 10**30}, {"page": [10**30]}, {"page": {"gte": 10**400}},
+        {"source": "\ud800"}, {"modified": ["2026-01-01"]},
     ],
 )  # fmt: skip
 def test_wrong_filters_are_refused(folder: Path, filters: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from llm_deploy.errors import NotFoundError
+from llm_deploy.errors import ConflictError, NotFoundError
 from llm_deploy.rag.config import RagConfig
 from llm_deploy.rag.connection import Connection, Engine, connect
 from llm_deploy.rag.files import Walk
@@ -73,10 +73,16 @@ def with_ingestion(
 
 
 def ingest(
-    folder: Path, root: Path, *, dry: bool = False, engine: Engine = "local", chunk: dict[str, int] | None = None
+    folder: Path,
+    root: Path,
+    *,
+    dry: bool = False,
+    anew: bool = False,
+    engine: Engine = "local",
+    chunk: dict[str, int] | None = None,
 ) -> dict[str, Outcome]:
     async def work(ingestion: Ingestion, _: PassageIndex) -> dict[str, Outcome]:
-        return {each.source: each async for each in ingestion.run(Walk(root), dry=dry)}
+        return {each.source: each async for each in ingestion.run(Walk(root), dry=dry, anew=anew)}
 
     return with_ingestion(config(folder, engine=engine, chunk=chunk or {}), work)
 
@@ -219,3 +225,27 @@ def test_cut_off_anywhere_and_run_again_it_ends_like_one_that_was_not(
     assert content(folder) == content(whole)
     assert set(statuses(ingest(folder, root)).values()) == {"unchanged"}
     assert totals(list(again.values()))["passages"] == sum(map(len, content(whole).values()))
+
+
+@pytest.mark.row("T7")
+@pytest.mark.parametrize("texts", [{}, {"c.md": "Another project."}], ids=["mount away", "other folder"])
+def test_a_folder_that_lost_everything_wipes_nothing(tmp_path: Path, texts: dict[str, str]) -> None:
+    """An empty mount point, or another folder of the same name, is an error and changes nothing; `anew` believes it."""
+    root = documents(tmp_path / "d", {"a.md": "One.", "b.md": "Two."})
+    ingest(tmp_path, root)
+    before = content(tmp_path)
+    documents(root, texts)
+    for dry in (True, False):
+        with pytest.raises(ConflictError, match="all would be deleted"):
+            ingest(tmp_path, root, dry=dry)
+    assert content(tmp_path) == before
+    assert statuses(ingest(tmp_path, root, anew=True))["a.md"] == "deleted"
+    assert list(content(tmp_path)) == [f"d/{name}" for name in texts]
+
+
+def test_what_is_left_out_of_a_document_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document above the limit goes in as far as it goes, and says so."""
+    monkeypatch.setattr("llm_deploy.rag.chunking.MOST_PASSAGES", 3)
+    monkeypatch.setattr("llm_deploy.rag.ingest.MOST_PASSAGES", 3)
+    found = ingest(tmp_path, documents(tmp_path / "d", {"a.md": LONG}), chunk={"tokens": 16, "overlap": 0})
+    assert (found["d/a.md"].passages, found["d/a.md"].note) == (3, "only its first 3 passages")

@@ -210,3 +210,50 @@ def test_a_damaged_pdf_is_a_document_or_unreadable(data: st.DataObject) -> None:
         load("a.pdf", bytes(whole[: data.draw(st.integers(0, len(whole)))]))
     except UnreadableError:
         return
+
+
+POISON = {
+    "long number": ("a.md", b"---\ntitle: 0x" + b"f" * 20_000 + b"\n---\ntext"),
+    "no number": ("a.md", b'---\ntitle: !!int ""\n---\ntext'),
+    "no truth": ("a.md", b"---\ntitle: !!bool maybe\n---\ntext"),
+    "no date": ("a.md", b"---\ntitle: !!timestamp soon\n---\ntext"),
+    "half a character": ("a.md", b'---\ntitle: "\\ud800"\n---\ntext'),
+    "codec that refuses": ("a.html", b"<meta charset=undefined><body>text \xff"),
+    "hidden root": ("a.html", b"<html hidden><body hidden>text"),
+}
+
+
+@pytest.mark.row("T7")
+@pytest.mark.parametrize("name", POISON)
+def test_no_file_ends_a_run(name: str) -> None:
+    """Whatever a parser makes of it, a file is a document or unreadable, and its text can be sent on as UTF-8."""
+    try:
+        found = load(*POISON[name])
+    except UnreadableError:
+        return
+    for text in (found.title, *found.tags, *(each.text for each in found.blocks)):
+        text.encode()
+
+
+@pytest.mark.parametrize(
+    "page", [b"<div>" * 50_000, b"<p>" + b"<font>" * 2000 + b"<p>x" * 20_000], ids=["deep", "opened again"]
+)
+def test_html_that_costs_more_than_it_holds_is_unreadable(page: bytes) -> None:
+    """A page of half a megabyte must not take a minute, nor gigabytes."""
+    with pytest.raises(UnreadableError, match="nested"):
+        load("a.html", page)
+
+
+def test_a_pdf_that_unpacks_to_anything_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are read until their text is more than enough, and the document says that there were more."""
+    monkeypatch.setattr("llm_deploy.rag.loaders.pdf.MOST_CHARACTERS", 15)
+    found = load("a.pdf", pdf("Eleven char", "Eleven char", "Third page."))
+    assert len(found.blocks) == 2
+    assert "last 1 of 3 pages" in found.note
+
+
+def test_very_long_python_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tree would take hundreds of times its size; it is cut by the shape of its lines."""
+    monkeypatch.setattr("llm_deploy.rag.loaders.code.ast.parse", pytest.fail)
+    found = load("a.py", b"def one():\n    return 1\n" * 20_000)
+    assert found.blocks[-1].section == "one"

@@ -47,19 +47,19 @@ def tei(**more: object) -> EmbeddingConfig:
 @pytest.mark.row("T7")
 def test_tei_is_asked_in_batches() -> None:
     """With its own names, the model's prefix, and texts cut by the server rather than refused."""
-    transport = Answering(b"[[1, 0], [0, 1]]", b"[[1, 1]]")
+    transport = Answering(b"[[1, 0], [0, 2]]", b"[[3, 4]]")
     embedder = RemoteEmbedder(tei(query_prefix="query: "), transport)
-    assert asyncio.run(embedder.embed(["a", "b", "c"], "query")) == [[1, 0], [0, 1], [1, 1]]
+    assert asyncio.run(embedder.embed(["a", "b", "c"], "query")) == [[1, 0], [0, 1], [0.6, 0.8]]
     assert transport.asked[0] == {"inputs": ["query: a", "query: b"], "truncate": True}
 
 
 @pytest.mark.row("T7")
 def test_openai_says_the_order() -> None:
     """Vectors come by their index."""
-    answer = {"data": [{"index": 1, "embedding": [2]}, {"index": 0, "embedding": [1]}]}
+    answer = {"data": [{"index": 1, "embedding": [0, 1]}, {"index": 0, "embedding": [1, 0]}]}
     config = EmbeddingConfig.model_validate({"kind": "openai", "url": "http://127.0.0.1:1/v1/embeddings", "model": "m"})
     transport = Answering(json.dumps(answer).encode())
-    assert asyncio.run(RemoteEmbedder(config, transport).embed(["a", "b"], "passage")) == [[1], [2]]
+    assert asyncio.run(RemoteEmbedder(config, transport).embed(["a", "b"], "passage")) == [[1, 0], [0, 1]]
     assert transport.asked[0]["model"] == "m"
 
 

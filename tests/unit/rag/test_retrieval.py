@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from llm_deploy.errors import InferenceError, NotFoundError, SpecError
+from llm_deploy.errors import ConflictError, InferenceError, NotFoundError, SpecError
 from llm_deploy.rag.config import RagConfig
+from llm_deploy.rag.embedding import Role
 from llm_deploy.rag.passages import Hit, Passage
 from llm_deploy.rag.reranking.late import LateInteraction
 from llm_deploy.rag.retrieval import AsyncContextRetriever, Retrieval, reordered
@@ -108,8 +109,9 @@ def test_an_expansion_that_is_none_changes_nothing(tmp_path: Path, said: str) ->
 def test_self_query_narrows_to_what_the_collection_holds(tmp_path: Path) -> None:
     """The model may choose among known fields and values only, and the grammar offers nothing else."""
     llm = SayingLlm(json.dumps({"kind": ["pdf"], "colour": ["red"], "title": ["unknown"]}))
-    found = search(config(tmp_path, steps={"self_query": True}), "deployment in the PDF", llm)
+    found = search(config(tmp_path, steps={"self_query": True}), "deployment in the PDF", llm, k=1)
     assert found.filters == {"kind": ["pdf"]}
+    assert found.notes == ()
     assert sources(found) == ["c.pdf"]
     schema = llm.requests[0].json_schema or {}
     assert set(schema["properties"]) == {"kind"}
@@ -171,9 +173,72 @@ def test_a_failing_embedder_is_not_hidden(tmp_path: Path) -> None:
         async def embed(self, *_: object) -> list[list[float]]:
             raise InferenceError("no model")
 
+    search(config(tmp_path), "x")  # makes the collection
+
     async def main() -> None:
         async with AsyncContextRetriever(config(tmp_path), embedder=Failing()) as retriever:
             with pytest.raises(InferenceError, match="no model"):
                 await retriever.search("x")
 
     asyncio.run(main())
+
+
+@pytest.mark.row("T7")
+def test_the_first_search_sees_whose_vectors_they_are(tmp_path: Path) -> None:
+    """Also without `ready`: vectors of two models have nothing to say to each other, even of one length."""
+    search(config(tmp_path), "x")
+
+    async def main() -> None:
+        async with AsyncContextRetriever(config(tmp_path), embedder=WordEmbedder("other")) as retriever:
+            with pytest.raises(ConflictError, match="embedding model words"):
+                await retriever.search("x")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_at_least_one_passage_must_be_wanted(tmp_path: Path, k: int) -> None:
+    """A negative number would count from the end."""
+    with pytest.raises(SpecError, match="at least one"):
+        search(config(tmp_path), "x", k=k)
+
+
+@pytest.mark.row("T7")
+def test_a_filter_that_leaves_too_little_is_dropped(tmp_path: Path) -> None:
+    """What a model reads out of a query is a guess: all is searched then, and the answer says so."""
+    llm = SayingLlm(json.dumps({"kind": ["pdf"]}))
+    found = search(config(tmp_path, steps={"self_query": True}), "canary alarm", llm, k=3)
+    assert found.filters == {}
+    assert "a.md" in sources(found)
+    assert "1 of 3 passages" in found.notes[0]
+    assert "pdf" in found.notes[0]
+
+
+def test_a_filter_of_the_caller_is_never_dropped(tmp_path: Path) -> None:
+    """Whatever it leaves; it may be what somebody is allowed to see."""
+
+    async def main() -> Retrieval:
+        embedder, llm = WordEmbedder(), SayingLlm(json.dumps({"kind": ["text"]}))
+        settings = config(tmp_path, steps={"self_query": True})
+        async with AsyncContextRetriever(settings, llm, embedder=embedder) as retriever:
+            await fill(await retriever.index(), embedder, PASSAGES)
+            return await retriever.search("alarm", 3, filters={"source": "c.pdf"})
+
+    found = asyncio.run(main())
+    assert (sources(found), found.filters) == (["c.pdf"], {"source": "c.pdf"})
+
+
+def test_late_interaction_forgets_while_others_wait() -> None:
+    """Searches beside each other may push out each other's sentences; none of them fails."""
+
+    class Slow(WordEmbedder):
+        async def embed(self, texts: Sequence[str], role: Role) -> list[list[float]]:
+            await asyncio.sleep(0)
+            return await super().embed(texts, role)
+
+    async def main() -> list[list[float]]:
+        late = LateInteraction(Slow(), remembered=1)
+        texts = ["One bird sings.", "Two birds sing.", "Three birds."]
+        return await asyncio.gather(*(late.scores("birds", [texts[0], each]) for each in texts * 3))
+
+    assert all(each[0] == pytest.approx(found[0][0]) for found in [asyncio.run(main())] for each in found)

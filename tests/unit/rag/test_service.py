@@ -203,3 +203,12 @@ def test_many_at_once(tmp_path: Path) -> None:
         return [each.answer for each in await asyncio.gather(*(service.answer(f"refunds {n}") for n in range(20)))]
 
     assert with_service(tmp_path, llm, ask) == [f"refunds {n}" for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("said", "named"), [("[1]", {1}), ("[1, 2]", {1, 2}), ("[2;1].", {1, 2}), ("[12] a[x] [3", set()), ("[ 2 ]", {2})]
+)
+def test_several_numbers_may_share_brackets(tmp_path: Path, said: str, named: set[int]) -> None:
+    """Models write `[1, 2]` as often as `[1][2]`; a number that no passage has names none."""
+    found = with_service(tmp_path, SayingLlm(said), lambda service: service.answer("birds"))
+    assert {each.n for each in found.cited} == named

@@ -13,12 +13,12 @@ from llm_deploy.settings import Settings, load_settings
 from llm_deploy.spec import DeploymentSpec, EndpointType, Finding, HubModel, Limits, LoadedSpec, S3Model, load
 from llm_deploy.spec.fields import EXPECTED, NAME_PATTERN
 from llm_deploy.spec.load import NOTE_KEPT_BACK, is_pinned
+from tests.specs import CONFIGS, OWN_FILES
 
 Load = Callable[..., LoadedSpec]
 
 TOKEN = "hf_" + "A1b2" * 9
 SMALL = "name: mine\nmodel: owner/name\n"
-CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def settings_from(text: str) -> Settings:
@@ -240,7 +240,7 @@ def test_from_env_is_yes_or_no(load_text: Load) -> None:
         load_text(SMALL + "from_env: maybe\n")
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.name)
 @pytest.mark.parametrize("endpoint_type", ["model", "inference-component"])
 def test_our_own_files_are_right_for_both_endpoint_types(path: Path, endpoint_type: str, settings: Settings) -> None:
     """The examples that people copy hold every rule."""

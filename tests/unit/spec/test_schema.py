@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from llm_deploy.spec.schema import json_schema
+from tests.specs import OWN_FILES
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,11 +29,7 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted((ROOT / "configs").glob("*.yaml")) if path.name != "gateway.yaml"],
-    ids=lambda path: path.name,
-)
+@pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: path.name)
 def test_our_own_files_hold_the_schema_and_point_at_it(path: Path) -> None:
     """Editors show no error in what people copy."""
     text = path.read_text()

@@ -85,8 +85,9 @@ def test_the_deploy_role_writes_no_iam_but_passes_one_role_to_one_service() -> N
 
 @pytest.mark.row("T1")
 def test_what_is_named_is_scoped_to_the_prefix_and_the_region() -> None:
-    """Only what AWS lists as a whole, and scalable targets, which have no names, are on everything of a kind."""
-    nameless = ("sagemaker:List", "application-autoscaling:", "cloudwatch:Describe", "logs:Describe")
+    """Only what AWS lists as a whole, scalable targets, which have no names, and tokens are on everything of a kind."""
+    listed = ("sagemaker:List", "cloudwatch:Describe", "logs:Describe")
+    nameless = (*listed, "application-autoscaling:", "sagemaker:CallWithBearerToken")
     for action, resource in pairs(deploying()):
         assert resource == "*" or ":eu-central-1:123456789012:" in resource or action == "iam:PassRole"
         if not action.startswith(nameless) and action != "iam:PassRole":
@@ -118,13 +119,16 @@ def test_stacks_are_those_of_deployments_with_the_prefix() -> None:
 
 @pytest.mark.row("T1")
 def test_who_may_only_invoke_may_do_nothing_else() -> None:
-    """Two actions, on endpoints and components with the prefix."""
+    """Calls of endpoints and components with the prefix, by each of SageMaker's doors."""
     found = set(pairs(statements(iam.INVOKE_POLICY, iam.scope(WISH))))
     arn = "arn:aws:sagemaker:eu-central-1:123456789012:"
     assert found == {
         (f"sagemaker:{action}", f"{arn}{kind}/twin*")
         for action in ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
         for kind in ("endpoint", "inference-component")
+    } | {
+        ("sagemaker:InvokeEndpointAsync", f"{arn}endpoint/twin*"),
+        ("sagemaker:CallWithBearerToken", "*"),
     }
 
 

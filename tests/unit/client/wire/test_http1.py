@@ -192,6 +192,16 @@ def test_an_answer_without_a_body_has_none(status: int) -> None:
     assert response.reusable
 
 
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("header", [b"Content-Length: 10", b"Transfer-Encoding: chunked"])
+def test_an_answer_without_a_body_that_announces_one_ends_its_connection(status: int, header: bytes) -> None:
+    """It has none, so that nobody waits for it; and what may follow is not taken for the next answer."""
+    response = Response()
+    assert response.feed(b"HTTP/1.1 %d X\r\n%b\r\n\r\n" % (status, header)) == b""
+    assert response.ended
+    assert not response.reusable
+
+
 @pytest.mark.parametrize("value", [b"close", b"Close", b"keep-alive, close"])
 def test_a_connection_that_is_said_to_close_is_not_used_again(value: bytes) -> None:
     """The server means it."""

@@ -136,3 +136,8 @@ def test_a_token_can_not_break_out_either_and_no_secret_is_shown() -> None:
     with pytest.raises(SpecError) as raised:
         address.head(b"", bad, time.time())
     assert "ken" not in raised.value.message.replace("X-Amz-Security-Token", "")
+    with pytest.raises(SpecError):
+        address.head(b"", Keys("AKIA1\r\nX: y", "very-secret"), time.time())
+    address.head(b"", Keys("AKIA1", "very-secret", "to-ken"), time.time())
+    assert "to-ken" not in repr(address._second)
+    assert "key=b" not in repr(address._second)
