@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
-from llm_deploy.errors import LocalCloudError
+from llm_deploy.errors import LocalCloudError, SpecError
 from llm_deploy.gateway.config import GatewayConfig
 from llm_deploy.gateway.state.config import resolved_url
 
@@ -20,11 +20,16 @@ _AGAIN_S: Final = 1.0
 
 
 def check_shared(config: GatewayConfig, workers: int) -> None:
-    """See that so many processes can share the state.
+    """See that so many processes can share the state, and the index of documents.
 
     Raises:
-        SpecError: They would share a SQLite file.
+        SpecError: They would share a SQLite file, or an embedded index.
     """
+    if config.rag is not None and config.rag.store.url is None:
+        raise SpecError(
+            f"rag: the embedded index belongs to one process, and {workers} workers were asked for",
+            hint="Take one worker, a Qdrant server (rag.store.url), or a gateway's file without a section rag:.",
+        )
     if config.keys == "required":
         replicas = max(config.state.replicas, workers)
         resolved_url(config.state.model_copy(update={"replicas": replicas}))

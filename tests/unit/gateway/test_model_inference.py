@@ -6,11 +6,10 @@ import asyncio
 
 import pytest
 
-from llm_deploy.errors import UnreachableError
+from llm_deploy.errors import BackendError, UnreachableError
 from llm_deploy.gateway import config as documents
 from llm_deploy.gateway.backends import Backend, single_lane
 from llm_deploy.gateway.model_inference import ModelTransport
-from llm_deploy.gateway.refusals import BackendError
 from llm_deploy.gateway.routing import ServedModel
 from tests.fakes.gateways import chat
 from tests.fakes.transports import FakeTransport

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from llm_deploy.errors import SpecError
+from llm_deploy.gateway.config import GatewayConfig
+from llm_deploy.gateway.workers import check_shared
+
 WORKER = """
 import signal, sys, time
 def told(number, frame):
@@ -44,3 +48,12 @@ def test_each_ctrl_c_reaches_a_worker_once(tmp_path: Path, times: int) -> None:
                 time.sleep(0.01)
         parent.wait(10)
     assert told.read_text().split() == [str(int(signal.SIGTERM))] * times
+
+
+def test_workers_do_not_share_an_embedded_index() -> None:
+    """One process has it; the others would answer `/rag` with 503. A server they share."""
+    document = {"models": {"m": {"backends": [{"url": "http://127.0.0.1:1"}]}}, "keys": "off", "rag": {}}
+    with pytest.raises(SpecError, match="belongs to one process, and 2 workers"):
+        check_shared(GatewayConfig.model_validate(document), 2)
+    document["rag"] = {"store": {"url": "http://127.0.0.1:6333"}}
+    check_shared(GatewayConfig.model_validate(document), 2)
