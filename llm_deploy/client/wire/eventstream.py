@@ -81,6 +81,8 @@ class EventStream:
     def _read(self, data: bytes) -> bytes:
         parts: list[bytes] = []
         at, size = 0, len(data)
+        usual: bytes | None = None  # the headers of the event before, if it was of the kind that is read
+        kind: str | Fault = ""
         while size - at >= _PRELUDE_BYTES:
             prelude = read_prelude(data[at : at + _PRELUDE_BYTES])
             if prelude is None:
@@ -96,8 +98,10 @@ class EventStream:
                 return b"".join(parts)
             start = at + _PRELUDE_BYTES + headers_bytes
             block = data[at + _PRELUDE_BYTES : start]
-            kind = event_kind(block) if headers_bytes <= _MAX_REMEMBERED_BYTES else _read_kind(block)
-            if kind == self._kind:
+            if block != usual:
+                kind = event_kind(block) if headers_bytes <= _MAX_REMEMBERED_BYTES else _read_kind(block)
+                usual = block if kind == self._kind else None
+            if usual is not None:
                 parts.append(data[start : end - 4])
             elif type(kind) is Fault:
                 self.fault = Fault(kind.code, kind.message, data[start : end - 4])
