@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping
@@ -74,6 +75,14 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     terminal.run("local", "up", "--port", "0", "--speed", str(FAST))
     yield terminal
     terminal.run("local", "down")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_heard() -> Iterator[None]:
+    """A job in the background of a script ignores SIGINT, and so would every program that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 _FAILED = pytest.StashKey[bool]()

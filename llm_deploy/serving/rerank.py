@@ -9,6 +9,7 @@ Source: the MaxSim operator of O. Khattab, M. Zaharia, "ColBERT" (SIGIR 2020), a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import chain
 
@@ -43,7 +44,8 @@ async def likenesses(
         raise InferenceRequestError(f"The texts have {len(every)} sentences; {MAX_SENTENCES} can be compared at once.")
     embedded = await engine.run(every, cut=cut)
     groups = _grouped(embedded.vectors, [len(each) for each in split])
-    return [late_interaction(groups[0], group) for group in groups[1:]], embedded.tokens
+    # On a thread, which gives the event loop its turn: thousands of sentences are a second of arithmetic.
+    return await asyncio.to_thread(_each, groups[0], groups[1:]), embedded.tokens
 
 
 def late_interaction(query: Vectors, text: Vectors) -> float:
@@ -54,6 +56,10 @@ def late_interaction(query: Vectors, text: Vectors) -> float:
 def score(likeness: float) -> float:
     """A likeness as a score from 0 (nothing in common) to 1 (says the same)."""
     return min(max(likeness, 0.0), 1.0)
+
+
+def _each(query: Vectors, texts: Sequence[Vectors]) -> list[float]:
+    return [late_interaction(query, text) for text in texts]
 
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,14 +13,6 @@ TWIN = str(ROOT / "configs" / "twin.yaml")
 GOES_ON = "interrupted; running the same command again goes on from here"
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c_is_heard() -> Iterator[None]:
-    """A job in the background of a script ignores SIGINT, and so would every program that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def interrupted_at(process: subprocess.Popen[str], words: str) -> tuple[int, str]:
