@@ -70,7 +70,13 @@ class Connection(asyncio.Protocol):
             OSError: The connection broke. `TimeoutError`: the deadline passed, or nothing came for too long.
         """
         if not self._parts and not self._over:
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            self.waiting_since_s = self._loop.time()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                self.waiting_since_s = 0.0
         if self._parts:
             return self._take()
         if self._error is not None:
@@ -140,15 +146,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
         self._end()
-
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        self.waiting_since_s = self._loop.time()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self.waiting_since_s = 0.0
 
     def _take(self) -> bytes:
         parts = self._parts

@@ -58,7 +58,9 @@ class AsyncCourier:
                 if deadline_s is not None:
                     connection.expire_at(deadline_s)
                 connection.send(peer.head(body, streamed=streamed), body)
-                part = await self._until_head(connection, answer)
+                part = b""
+                while not answer.response.status:
+                    part = answer.feed(await self.received(connection, answer, streaming=False))
                 text = b"" if answer.succeeded else await self._refusal(connection, answer, part)
             except BaseException:
                 connection.abort()
@@ -81,12 +83,6 @@ class AsyncCourier:
             raise words.no_connection(error) from error
         except NotTrustedError as error:
             raise words.not_trusted(error) from error
-
-    async def _until_head(self, connection: Connection, answer: Answer) -> bytes:
-        part = b""
-        while not answer.response.status:
-            part = answer.feed(await self.received(connection, answer, streaming=False))
-        return part
 
     async def received(self, connection: Connection, answer: Answer, *, streaming: bool) -> bytes:
         """See `Courier.received`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from llm_deploy.client.courier_async import AsyncCourier
 from llm_deploy.client.http_peer import HttpPeer
@@ -24,9 +25,9 @@ class AsyncHttpTransport:
         peer = HttpPeer(url, headers=headers, answer_timeout_s=answer_timeout_s)
         self._courier = AsyncCourier(peer, answer_timeout_s=answer_timeout_s, patience=patience or Patience())
 
-    async def call(self, body: bytes) -> bytes:
+    def call(self, body: bytes) -> Coroutine[Any, Any, bytes]:
         """See `AsyncTransport.call`."""
-        return await self._courier.call(body)
+        return self._courier.call(body)
 
     async def stream(self, body: bytes) -> AsyncOpenStream:
         """See `AsyncTransport.stream`."""

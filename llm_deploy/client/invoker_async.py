@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llm_deploy.client.question import NOBODY, Asked, Clock, Label, Reading, chunk_of, timed
 from llm_deploy.client.transport import AsyncOpenStream, AsyncTransport
@@ -37,11 +37,9 @@ class AsyncInvoker:
         self._clock = clock
         self._streams = streams
 
-    async def generate(self, request: GenerationRequest) -> Generation:
+    def generate(self, request: GenerationRequest) -> Coroutine[Any, Any, Generation]:
         """See `Invoker.generate`."""
-        if spans.enabled():
-            return await self._traced(request)
-        return await self._generate(request)
+        return self._traced(request) if spans.enabled() else self._generate(request)
 
     def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk]:
         """See `Invoker.stream`."""

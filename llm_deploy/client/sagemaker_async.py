@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from llm_deploy.client.courier_async import AsyncCourier
@@ -32,9 +33,9 @@ class AsyncSagemakerTransport:
         self._patience = patience or Patience()
         self._chosen: AsyncCourier | ThreadedTransport | None = None
 
-    async def call(self, body: bytes) -> bytes:
+    def call(self, body: bytes) -> Coroutine[Any, Any, bytes]:
         """See `AsyncTransport.call`."""
-        return await (self._chosen or await self._choose()).call(body)
+        return self._first_call(body) if self._chosen is None else self._chosen.call(body)
 
     async def stream(self, body: bytes) -> AsyncOpenStream:
         """See `AsyncTransport.stream`."""
@@ -44,6 +45,9 @@ class AsyncSagemakerTransport:
         """See `AsyncTransport.aclose`."""
         if self._chosen is not None:
             await self._chosen.aclose()
+
+    async def _first_call(self, body: bytes) -> bytes:
+        return await (await self._choose()).call(body)
 
     async def _choose(self) -> AsyncCourier | ThreadedTransport:
         found = await asyncio.to_thread(self._new)  # it may read files, load botocore, ask for credentials

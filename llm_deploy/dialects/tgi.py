@@ -103,7 +103,8 @@ def read_answer(document: Any) -> Generation | None:  # noqa: ANN401 - a JSON do
     if not isinstance(item, dict) or not isinstance(item.get("generated_text"), str):
         return None
     details = item.get("details") or {}
-    tokens = tuple(_token(each) for each in details.get("tokens") or ())
+    said = details.get("tokens")
+    tokens = tuple(map(_token, said)) if said else ()
     return Generation(item["generated_text"], _finish(details), _counts(details), tokens=tokens, raw=document)
 
 

@@ -23,6 +23,9 @@ _KEEP_ALIVE_S: Final = 75  # longer than the 60 s after which load balancers dro
 _BACKLOG: Final = 4096
 _LAST_WORDS_S: Final = 3
 """From the moment that answers are cut until the server does not wait for them any more."""
+_TURN_S: Final = 0.0005
+"""How long a thread that computes (usage on its way to the database) may keep the event loop waiting; Python's own
+choice is ten times as long, which is more than a request takes."""
 
 
 def serve(gateway: Gateway, listener: socket.socket, *, started: Callable[[str], None]) -> None:
@@ -43,13 +46,16 @@ def serve(gateway: Gateway, listener: socket.socket, *, started: Callable[[str],
         # uvicorn raises the signal again when it is done; by then it shall do no harm.
         signal.signal(number, _ignored)
     server = _Server(gateway, listener, started)
+    sys.setswitchinterval(_TURN_S)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with gateway.journal.libraries(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))
     except SystemExit:  # how uvicorn ends when the application does not start
         if gateway.failure is None:
             raise
         raise gateway.failure from None
+    finally:
+        gateway.journal.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

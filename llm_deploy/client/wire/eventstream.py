@@ -80,24 +80,28 @@ class EventStream:
 
     def _read(self, data: bytes) -> bytes:
         parts: list[bytes] = []
-        view = memoryview(data)
         at, size = 0, len(data)
+        usual: bytes | None = None  # the headers of the event before, if it was of the kind that is read
+        kind: str | Fault = ""
         while size - at >= _PRELUDE_BYTES:
-            total, headers_bytes, checksum = _PRELUDE.unpack_from(data, at)
-            if crc32(view[at : at + 8]) != checksum or not _plausible(total, headers_bytes):
+            prelude = read_prelude(data[at : at + _PRELUDE_BYTES])
+            if prelude is None:
                 self.fault = Fault(None, "a message of the event stream has a damaged head")
                 return b"".join(parts)
+            total, headers_bytes, checksum = prelude
             end = at + total
             if end > size:
                 self._hold(data[at:], total)
                 return b"".join(parts)
-            if crc32(view[at + 8 : end - 4], checksum) != _CHECKSUM.unpack_from(data, end - 4)[0]:
+            if crc32(data[at + 8 : end - 4], checksum) != _CHECKSUM.unpack_from(data, end - 4)[0]:
                 self.fault = Fault(None, "a message of the event stream is damaged: its checksum is wrong")
                 return b"".join(parts)
             start = at + _PRELUDE_BYTES + headers_bytes
             block = data[at + _PRELUDE_BYTES : start]
-            kind = event_kind(block) if headers_bytes <= _MAX_REMEMBERED_BYTES else _read_kind(block)
-            if kind == self._kind:
+            if block != usual:
+                kind = event_kind(block) if headers_bytes <= _MAX_REMEMBERED_BYTES else _read_kind(block)
+                usual = block if kind == self._kind else None
+            if usual is not None:
                 parts.append(data[start : end - 4])
             elif type(kind) is Fault:
                 self.fault = Fault(kind.code, kind.message, data[start : end - 4])
@@ -113,9 +117,16 @@ class EventStream:
         self._needed = needed
 
 
-def _plausible(total: int, headers_bytes: int) -> bool:
+@lru_cache(maxsize=1024)
+def read_prelude(block: bytes) -> tuple[int, int, int] | None:
+    """A message's length, its headers', and the checksum of both; `None` where they are damaged or beyond the limits.
+
+    Remembered by its bytes: the messages of a stream are of a few lengths.
+    """
+    total, headers_bytes, checksum = _PRELUDE.unpack(block)
     payload_bytes = total - headers_bytes - _AROUND_BYTES
-    return headers_bytes <= MAX_HEADERS_BYTES and 0 <= payload_bytes <= MAX_PAYLOAD_BYTES
+    plausible = headers_bytes <= MAX_HEADERS_BYTES and 0 <= payload_bytes <= MAX_PAYLOAD_BYTES
+    return (total, headers_bytes, checksum) if plausible and crc32(block[:8]) == checksum else None
 
 
 def _read_kind(block: bytes) -> str | Fault:

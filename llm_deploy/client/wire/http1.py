@@ -20,9 +20,11 @@ MAX_INTERIM_ANSWERS: Final = 8
 MAX_CHUNK_LINE_BYTES: Final = 1024
 
 _HEAD = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*"
+    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\r\n\0]*+\r\n)*+"
 )
+_DECISIVE = re.compile(rb"\r\n(content-length|transfer-encoding|content-encoding|connection):[ \t]*([^\r\n]*)")
+"""The headers that say where an answer ends and what follows it, in a head in lower case."""
 _FIELD = re.compile(rb"(?m)^([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -31,6 +33,7 @@ _MAX_KNOWN_SIZES = 4096
 _INTERIM = 1
 _SWITCHING = 101
 _BEGINNING = b"HTTP/1."
+_ONCE = frozenset({b"content-length", b"transfer-encoding"})
 _WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -134,12 +137,8 @@ class Response:
 
     def _choose_body(self, head: bytes, *, modern: bool) -> None:
         """By the head in lower case; most of its headers are never looked at."""
-        coding, length = _only(head, b"\r\ntransfer-encoding:"), _only(head, b"\r\ncontent-length:")
-        if b"\r\ncontent-encoding:" in head and self.headers[b"content-encoding"].lower() != b"identity":
-            raise WireFormatError("the answer is compressed, which it was not asked to be")
-        self._keep = modern
-        if b"\r\nconnection:" in head and b"close" in self.headers[b"connection"].lower():
-            self._keep = False
+        coding, length, closes = _decisive(head)
+        self._keep = modern and not closes
         if self.status in _WITHOUT_BODY:  # whatever its headers say: bytes that follow are nobody's
             self._keep = self._keep and coding is None and length in {None, b"0"}
             self._end()
@@ -276,15 +275,17 @@ class Response:
         return b""
 
 
-def _only(head: bytes, name: bytes) -> bytes | None:
-    """The value of a header that may not stand twice."""
-    start = head.find(name)
-    if start < 0:
-        return None
-    start += len(name)
-    if head.find(name, start) >= 0:
-        raise WireFormatError("the answer's length is ambiguous")
-    return head[start : head.find(b"\r\n", start)].strip(b" \t")
+def _decisive(head: bytes) -> tuple[bytes | None, bytes | None, bool]:
+    """The transfer coding, the length, and whether the connection ends with the answer."""
+    found: dict[bytes, bytes] = {}
+    for name, padded in _DECISIVE.findall(head):
+        value = padded.rstrip(b" \t")
+        if name == b"content-encoding" and value != b"identity":
+            raise WireFormatError("the answer is compressed, which it was not asked to be")
+        if name in found and name in _ONCE:
+            raise WireFormatError("the answer's length is ambiguous")
+        found[name] = found[name] + b"," + value if name in found else value
+    return found.get(b"transfer-encoding"), found.get(b"content-length"), b"close" in found.get(b"connection", b"")
 
 
 def _by_name(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

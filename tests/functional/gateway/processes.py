@@ -70,7 +70,11 @@ class Running:
 
 @contextmanager
 def running(
-    terminal: Terminal, document: dict[str, Any] | None = None, *arguments: str, **more: str
+    terminal: Terminal,
+    document: dict[str, Any] | None = None,
+    *arguments: str,
+    stderr: int | None = None,
+    **more: str,
 ) -> Iterator[Running]:
     """`llmdeploy gateway run` with this configuration, or with none, on a free port."""
     files = []
@@ -78,13 +82,13 @@ def running(
         path = terminal.folder / "gateway.yaml"
         path.write_text(yaml.safe_dump(document))
         files = [str(path)]
-    with started(terminal, "gateway", "run", *files, "--port", "0", *arguments, **more) as it:
+    with started(terminal, "gateway", "run", *files, "--port", "0", *arguments, stderr=stderr, **more) as it:
         yield it
 
 
 @contextmanager
-def started(terminal: Terminal, *arguments: str, **more: str) -> Iterator[Running]:
-    """A command that serves, from the line in which it says where, to its end."""
+def started(terminal: Terminal, *arguments: str, stderr: int | None = None, **more: str) -> Iterator[Running]:
+    """A command that serves, from the line in which it says where, to its end. `stderr`: a pipe instead of a file."""
     log = terminal.folder / f"{arguments[0]}-{os.urandom(4).hex()}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -93,7 +97,7 @@ def started(terminal: Terminal, *arguments: str, **more: str) -> Iterator[Runnin
             env=terminal.env(**more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=file,
+            stderr=file if stderr is None else stderr,
             text=True,
         )
     assert process.stdout is not None

@@ -305,3 +305,24 @@ def test_workers_share_a_socket_and_one_that_dies_is_replaced(upstream: str, tmp
     refused = terminal.run("gateway", "run", "gateway.yaml", "--port", "0", "--workers", "2", code=None)
     assert refused.code == 3
     assert "SQLite" in refused.err
+
+
+def test_a_log_that_nobody_reads_stops_nobody(upstream: str, tmp_path: Path) -> None:
+    """Standard error is a full pipe from the start: requests are answered, lost lines are counted, SIGTERM ends it."""
+    models = {"now": {"backends": [{"url": f"{upstream}/now"}]}, "gone": {"backends": [{"url": "http://127.0.0.1:9"}]}}
+    document = {"keys": "off", "models": models, "logs": {"prompts": True}}
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    terminal = Terminal(tmp_path, {"LLMDEPLOY_HOME": str(tmp_path)})
+    with os.fdopen(read, "rb"), running(terminal, document, stderr=write) as it:
+        os.close(write)
+        long = [{"role": "user", "content": "a long question " * 20_000}]
+        for _ in range(40):
+            assert it.post(CHAT, {"model": "now", "messages": long}).status_code == 200
+            assert it.post(CHAT, {"model": "gone", "messages": long}).status_code == 503
+        assert it.gauge("log_lines_dropped_total") > 0
+        assert it.stop() == 0

@@ -349,20 +349,6 @@ def test_the_log_has_no_prompts_and_no_keys_unless_prompts_are_asked_for() -> No
         assert KEY not in out.getvalue().decode()
 
 
-def test_a_log_that_nobody_reads_drops_lines_and_holds_nobody_up() -> None:
-    """What does not fit is counted."""
-
-    async def go() -> int:
-        made, _ = gateway({"twin": [FakeTransport()]})
-        journal = Journal(made.metrics, requests=True, out=io.BytesIO())
-        for _ in range(20_001):
-            journal.write({"event": "x"})
-        journal.close()
-        return made.metrics.log_lines_dropped
-
-    assert asyncio.run(go()) == 1
-
-
 def test_other_origins_are_refused_unless_they_are_allowed() -> None:
     """CORS is off by default; an origin that is named gets its headers."""
 
