@@ -1,6 +1,7 @@
 """Run every benchmark and write `docs/reference/benchmarks.md`: `make bench` (Linux; 35 minutes, a quiet machine).
 
-`python -m benchmarks.run client_calls gateway` measures these alone and leaves the page's other sections as they are.
+`python -m benchmarks.run client_calls gateway` measures these alone and leaves the page's other sections as they are;
+what follows `--` is given to them (`-- --rounds 3`) and stands in the page.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ SECTIONS = (
 )
 
 
-def section(title: str, module: str) -> str:
+def section(title: str, module: str, options: list[str]) -> str:
     """One benchmark's output under its title, with the command that gives it and the day."""
     print(f"{title} ...", flush=True)
+    command = ["-m", module, *options]
     done = subprocess.run(
-        [sys.executable, "-m", module], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        [sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     )
     day = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    return f"{_heading(title)}\n    python -m {module}    # {day}\n\n{done.stdout.strip()}\n"
+    return f"{_heading(title)}\n    python {' '.join(command)}    # {day}\n\n{done.stdout.strip()}\n"
 
 
 def standing(title: str) -> str:
@@ -55,10 +57,12 @@ def _heading(title: str) -> str:
     return f"\n## {title}\n"
 
 
-def main(chosen: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """All of them, one after the other; or those that are named, the others staying as they are."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    chosen, options = arguments[:end], arguments[end + 1 :]
     sections = [
-        section(title, module) if not chosen or module.rpartition(".")[2] in chosen else standing(title)
+        section(title, module, options) if not chosen or module.rpartition(".")[2] in chosen else standing(title)
         for title, module in SECTIONS
     ]
     PAGE.write_text(HEAD + "".join(sections), "utf-8")
