@@ -188,7 +188,7 @@ def revoke(key: Key, state: State = None, config: ConfigFile = None, yes: Yes = 
         if record.revoked_at_s is not None:
             say(f"{record.name} ({record.key_id}) was revoked before.")
             return
-        agree(f"Revoke {record.name} ({record.key_id})?", yes=yes)
+        agree(f"Revoke {record.name} ({record.key_id})?", yes=yes, can_look=False)
         service.revoke(record.key_id)
     say(f"Revoked {record.name} ({record.key_id}). {EFFECT}")
 

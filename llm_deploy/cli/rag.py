@@ -219,7 +219,7 @@ def drop(config: Config = None, collection: Collection = None, qdrant: Qdrant = 
     from llm_deploy.rag.connection import connect
 
     settings = _config(config, collection, qdrant)
-    screen.agree(f"Delete the collection {settings.collection!r}?", yes=yes)
+    screen.agree(f"Delete the collection {settings.collection!r}?", yes=yes, can_look=False)
 
     async def work() -> bool:
         connection = connect(settings.store)

@@ -72,8 +72,13 @@ def count_line(plan: Plan) -> str:
     return f"Plan: {', '.join(parts)}." if parts else "Nothing to change."
 
 
-def agree(question: str, *, yes: bool) -> None:
+def agree(question: str, *, yes: bool, can_look: bool = True) -> None:
     """Go on, or stop with exit code 1 when the person says no.
+
+    Args:
+        question: What is about to be done.
+        yes: The person has agreed beforehand.
+        can_look: Whether the command has `--dry-run`, which the message then names.
 
     Raises:
         SpecError: There is nobody to ask and `--yes` was not given.
@@ -81,7 +86,8 @@ def agree(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise SpecError("this changes something and there is nobody to ask.", hint="Add --yes.")
+        hint = "Add --yes, or --dry-run to look." if can_look else "Add --yes."
+        raise SpecError("this changes something and there is nobody to ask.", hint=hint)
     if not typer.confirm(question, err=True):
         say("Nothing was changed.")
         raise typer.Exit(1)

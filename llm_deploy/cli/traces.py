@@ -139,7 +139,7 @@ def clear(database: Database = None, yes: options.Yes = False, as_json: options.
 
     path = store_path(database)
     if path.exists():
-        screen.agree(f"Delete {path}?", yes=yes)
+        screen.agree(f"Delete {path}?", yes=yes, can_look=False)
     removed = remove(path)
     if as_json:
         screen.write_json({"removed": [str(file) for file in removed]})

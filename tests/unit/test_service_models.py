@@ -15,7 +15,7 @@ from llm_deploy.targets.sagemaker import iam
 from llm_deploy.targets.sagemaker.statements import statements
 
 WISH = iam.RolesWish(Place(region="eu-central-1", account="123456789012"), "twin")
-INVOCATIONS = {"InvokeEndpoint", "InvokeEndpointWithResponseStream", "InvokeEndpointAsync"}
+INVOCATIONS = {"InvokeEndpoint", "InvokeEndpointWithResponseStream", "InvokeEndpointAsync", "CallWithBearerToken"}
 
 
 @pytest.fixture

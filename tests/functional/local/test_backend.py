@@ -170,7 +170,16 @@ def test_a_model_needs_a_role_that_sagemaker_may_assume(running: Running, trust:
     with pytest.raises(ClientError, match="Could not assume role"):
         new_model(running, "m", arn)
     trusting = new_role(running.client("iam"), f"{name}-fixed")
-    assert new_model(running, name[:60], trusting)
+    assert wait_until(lambda: is_taken(running, name[:60], trusting))
+
+
+def is_taken(running: Running, name: str, role: str) -> bool:
+    """Whether a model can be made with this role; a new one is not known everywhere at once: ledger access.consistency."""
+    try:
+        return bool(new_model(running, name, role))
+    except ClientError as error:
+        assert "Could not assume role" in str(error)
+        return False
 
 
 def test_a_model_needs_its_data(running: Running) -> None:

@@ -29,11 +29,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.row("T5"), pytest.mark.xdist_group("
 
 ASK = GenerationRequest(prompt="The capital of France is", max_new_tokens=4, temperature=0)
 LONG = GenerationRequest(prompt="1, 2, 3, 4, 5,", max_new_tokens=150, temperature=0)
-SHORT_S = 2
+SHORT_S = 5
 """Seconds that a session lasts. AWS gives none below 15 minutes; the local cloud does not mind."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def endpoint(local_cloud: Terminal) -> Iterator[str]:
     """A deployed model's name."""
     name = "credentials"

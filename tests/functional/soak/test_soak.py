@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -80,9 +81,9 @@ async def all_of(traffic: list[Traffic]) -> None:
 
 def test_a_gateway_before_a_real_model_stays_as_it_is(tmp_path: Path) -> None:
     """Plain answers, streams, leavers, wrong keys and nonsense: nothing grows, and every answer is the expected one."""
-    (tmp_path / "model").mkdir()
     with (
-        running(models.pull("smollm2"), tmp_path / "model", "--parallel", "4", "--served-model-name", "tiny") as model,
+        tempfile.TemporaryDirectory(prefix="soak") as short,  # the engine's socket is in it: 108 bytes at most
+        running(models.pull("smollm2"), Path(short), "--parallel", "4", "--served-model-name", "tiny") as model,
         stub("p8-5") as quick,
         gateway(tmp_path, {"tiny": model.url, "quick": quick}) as place,
     ):
