@@ -174,7 +174,7 @@ def test_a_model_needs_a_role_that_sagemaker_may_assume(running: Running, trust:
 
 
 def is_taken(running: Running, name: str, role: str) -> bool:
-    """Whether a model can be made with this role; a new one is not known everywhere at once. Ledger access.consistency."""
+    """Whether a model can be made with this role. A new one is not known at once. Ledger access.consistency."""
     try:
         return bool(new_model(running, name, role))
     except ClientError as error:
