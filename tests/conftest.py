@@ -96,13 +96,34 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+_LEFT = pytest.StashKey[bool]()
+
+
 @pytest.fixture(autouse=True)
 def as_new_after_a_failure(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that fails leaves a worker's local cloud as it found it: empty. One failure is then one failure."""
+    """A test that fails leaves a worker's local cloud as it found it: empty. One failure is then one failure.
+
+    Where a module's tests share a deployment, which a second try needs too, it is emptied before the next module.
+    """
+    left = request.config.stash.setdefault(_LEFT, False)
+    if left:
+        _empty_if_free(request)
     yield
-    if request.node.stash.get(_FAILED, False) and "local_cloud" in request.fixturenames:
+    if request.node.stash.get(_FAILED, False):
         request.node.stash[_FAILED] = False
+        request.config.stash[_LEFT] = True
+        _empty_if_free(request)
+
+
+def _empty_if_free(request: pytest.FixtureRequest) -> None:
+    if "local_cloud" in request.fixturenames and not _shares_a_deployment(request.node):
+        request.config.stash[_LEFT] = False
         _empty(request.getfixturevalue("local_cloud"))
+
+
+def _shares_a_deployment(test: Any) -> bool:  # noqa: ANN401 - pytest's functions have this, its items do not say so
+    fixtures = [fixture for found in test._fixtureinfo.name2fixturedefs.values() for fixture in found]
+    return any(fixture.scope in {"module", "class", "package"} for fixture in fixtures)
 
 
 def _empty(cloud: Terminal) -> None:
