@@ -40,7 +40,6 @@ docs: $(STAMP) rows
 	$(BIN)/python scripts/authorization.py
 	$(BIN)/python scripts/policies.py
 	$(BIN)/python scripts/schema.py
-	$(BIN)/python scripts/gateway_schema.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llm_deploy needs Python 3.11 or newer")'

@@ -1,27 +1,38 @@
-"""Write configs/deployment.schema.json, which editors complete and check specs with. `--check` only compares."""
+"""Write the JSON schemas in configs/, which editors complete and check files with. `--check` only compares."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from llm_deploy.spec.schema import json_schema
+from llm_deploy.gateway import config_file
+from llm_deploy.spec import schema
 
-OUTPUT = Path(__file__).parents[1] / "configs" / "deployment.schema.json"
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
-def render() -> str:
-    """The file's text."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+def schemas() -> dict[Path, str]:
+    """Each file and its text: of a deployment's spec, and of a gateway's file."""
+    documents: dict[str, dict[str, Any]] = {
+        "deployment.schema.json": schema.json_schema(),
+        "gateway.schema.json": config_file.json_schema(),
+    }
+    return {
+        CONFIGS / name: json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        for name, document in documents.items()
+    }
 
 
 def main() -> int:
-    """Write the file, or say whether it would change."""
+    """Write the files, or say whether one would change."""
+    written = schemas()
     if "--check" in sys.argv[1:]:
-        return int(OUTPUT.read_text(encoding="utf-8") != render())
-    OUTPUT.write_text(render(), encoding="utf-8")
-    print(OUTPUT)
+        return int(any(path.read_text(encoding="utf-8") != text for path, text in written.items()))
+    for path, text in written.items():
+        path.write_text(text, encoding="utf-8")
+        print(path)
     return 0
 
 
